@@ -1,0 +1,154 @@
+"""What every data set is: three splits of images and labels, as plain tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images with their labels. ``split[i]`` and ``len(split)`` make it a map-style PyTorch data set.
+
+    Parameters
+    ----------
+    images : Tensor
+        Shape ``(n, channels, ny, nx)``, float32 in [0, 1].
+    labels : Tensor
+        int64; shape ``(n,)`` with one class for each image, or ``(n, ny, nx)`` with one for each pixel.
+
+    Raises
+    ------
+    ValueError
+        If the images do not have four axes, the labels are not int64, or their numbers differ.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4:
+            raise ValueError(
+                f"images must have shape (n, channels, ny, nx), got {tuple(self.images.shape)}; "
+                "add the missing axis with images[:, None]"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.ndim not in (1, 3):
+            raise ValueError(
+                f"labels must be int64 of shape (n,) or (n, ny, nx), got {self.labels.dtype} of shape "
+                f"{tuple(self.labels.shape)}; use labels.long(), and class numbers instead of one-hot rows"
+            )
+        if len(self.images) != len(self.labels):
+            raise ValueError(
+                f"images and labels must be equally many, got {len(self.images)} and {len(self.labels)}; "
+                "take both from the same split"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.labels[index]
+
+    def __repr__(self) -> str:
+        return f"Split({len(self)} images of shape {tuple(self.images.shape[1:])})"
+
+    def subset(self, n: int, seed: int) -> "Split":
+        """Return ``n`` of the images, drawn without replacement and in random order.
+
+        With one label for each image the draw is stratified: every class keeps its share, to within one
+        image. The tensors are copies.
+
+        Parameters
+        ----------
+        n : int
+            How many images, from 1 to ``len(self)``.
+        seed : int
+            The same seed gives the same images.
+
+        Raises
+        ------
+        TypeError
+            If ``n`` is not an integer.
+        ValueError
+            If ``n`` is below 1 or above ``len(self)``.
+        """
+        strata = self.labels if self.labels.ndim == 1 else torch.zeros(len(self), dtype=torch.int64)
+        chosen = stratified_indices(strata, n, torch.Generator().manual_seed(seed))
+        return Split(self.images[chosen], self.labels[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A named data set.
+
+    Parameters
+    ----------
+    name : str
+        The name that :func:`onnlab.data.load` knows it by.
+    train, validation, test : Split
+        To fit, to choose and to report. No image is in two of them.
+    classes : tuple of str
+        ``classes[label]`` is the name of a class.
+    credit : str
+        Authors, licence and source, to be cited with results.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    credit: str
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of images in each split."""
+        return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
+        return f"Dataset({self.name!r}: {sizes}; {len(self.classes)} classes)"
+
+
+def stratified_indices(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    r"""Draw ``n`` indices so that each class keeps its share, in random order.
+
+    A class with :math:`m_c` of all :math:`m` labels gets :math:`n\,m_c/m` indices, rounded down; those left
+    over go one each to the classes with the largest remainders.
+
+    Parameters
+    ----------
+    labels : Tensor
+        Classes, int64 of shape ``(m,)``.
+    n : int
+        How many indices, from 1 to ``m``.
+    generator : torch.Generator
+        Source of the randomness.
+
+    Returns
+    -------
+    Tensor
+        Different indices into ``labels``, int64 of shape ``(n,)``.
+
+    Raises
+    ------
+    TypeError
+        If ``n`` is not an integer.
+    ValueError
+        If ``n`` is below 1 or above ``m``.
+    """
+    if isinstance(n, bool) or not isinstance(n, int):
+        raise TypeError(f"n must be an integer, got {n!r}; use int(n)")
+    if not 1 <= n <= len(labels):
+        raise ValueError(f"n must be from 1 to {len(labels)}, the number of labels, got {n}; ask for fewer")
+    counts = torch.bincount(labels)
+    quota, remainder = counts * n // len(labels), counts * n % len(labels)
+    left_over = n - int(quota.sum())
+    quota[remainder.argsort(descending=True, stable=True)[:left_over]] += 1
+    shuffled = torch.randperm(len(labels), generator=generator)
+    of_class = labels[shuffled]
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    for label, size in enumerate(quota.tolist()):
+        chosen[(of_class == label).nonzero()[:size]] = True
+    return shuffled[chosen]
