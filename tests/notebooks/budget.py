@@ -1,0 +1,103 @@
+"""A pytest plugin for chapters under nbval: seconds per cell, written to a file and held to a budget.
+
+Load it with ``-p tests.notebooks.budget``. What counts is the time that the kernel spends on a processor: a
+busy neighbour fails nobody's chapter; a cell that merely waits is stopped by ``--nbval-cell-timeout``.
+"""
+
+import json
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Generator
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import pytest
+from nbval.plugin import IPyNbCell
+
+CELL_SECONDS = 20.0
+CHAPTER_SECONDS = 90.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("run-time budget of notebooks")
+    group.addoption("--cell-budget", type=float, default=CELL_SECONDS, help="processor seconds of one cell")
+    group.addoption("--chapter-budget", type=float, default=CHAPTER_SECONDS, help="those of one notebook")
+    group.addoption("--timings", type=Path, help="file for the table of seconds per cell, as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # with pytest-xdist all reports arrive at the controlling process
+        config.pluginmanager.register(Table(config))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    if not isinstance(item, IPyNbCell):
+        return (yield)
+    notebook = item.parent
+    kernel = psutil.Process(notebook.kernel.km.provisioner.pid)
+    before = processor_seconds(kernel)
+    outcome = yield
+    seconds = processor_seconds(kernel) - before
+    notebook.seconds = getattr(notebook, "seconds", 0.0) + seconds
+
+    first_line = item.cell.source.strip().partition("\n")[0]
+    row = {"cell": item.cell_num + 1, "seconds": round(seconds, 2), "first": first_line}
+    item.user_properties.append((item.path.stem, row))
+    check_budget(item, seconds, first_line)
+    return outcome
+
+
+def processor_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def check_budget(item: IPyNbCell, seconds: float, first_line: str) -> None:
+    """Fail the cell that is too slow, or with which its notebook goes over the budget."""
+    where = f"{item.path.name}, code cell {item.cell_num + 1} ({first_line})"
+    cell_budget, chapter_budget = map(item.config.getoption, ("cell_budget", "chapter_budget"))
+    total = item.parent.seconds
+    if seconds > cell_budget:
+        item.raise_cell_error(f"{where} took {seconds:.1f} s; the budget of a cell is {cell_budget:g} s")
+    if total - seconds <= chapter_budget < total:
+        item.raise_cell_error(
+            f"{where}: the notebook is at {total:.1f} s; its budget is {chapter_budget:g} s"
+        )
+
+
+class Table:
+    """The seconds of each cell: a line a chapter on the screen, all in the file that ``--timings`` names."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.path: Path | None = config.getoption("timings")
+        self.chapters: dict[str, list[dict[str, object]]] = defaultdict(list)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            for chapter, row in report.user_properties:
+                self.chapters[chapter].append(row)
+
+    def pytest_sessionfinish(self) -> None:
+        if self.path is None or not self.chapters:
+            return
+        threads = os.environ.get("OMP_NUM_THREADS", "all")
+        machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, threads: {threads}, "
+        machine += f"Python {platform.python_version()}, PyTorch {version('torch').partition('+')[0]}"
+        table = {"machine": machine, "chapters": dict(sorted(self.chapters.items()))}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".part")
+        partial.write_text(json.dumps(table, indent=1), encoding="utf-8")
+        partial.replace(self.path)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("processor seconds")
+        for chapter, rows in sorted(self.chapters.items()):
+            slowest = max(rows, key=lambda row: row["seconds"])
+            total = sum(row["seconds"] for row in rows)
+            terminalreporter.line(
+                f"{chapter}: {total:.1f} s in {len(rows)} cells, the longest {slowest['seconds']:.1f} s "
+                f"(code cell {slowest['cell']})"
+            )

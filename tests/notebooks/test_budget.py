@@ -1,0 +1,66 @@
+"""The run of the chapters must fail when a cell is wrong or too slow, and must say which."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BURN = "import time\nstart = time.process_time()\nwhile time.process_time() - start < 0.6:\n    pass"
+
+
+def run_notebook(folder: Path, cells: list[str], *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the cells as ``make chapters`` runs a chapter."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
+    nbformat.write(notebook, folder / "chapter.ipynb")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.notebooks.budget"]
+    command += [
+        "--nbval-lax",
+        "--nbval-current-env",
+        "--nbval-cell-timeout=30",
+        "-W",
+        "default",
+        "--color=no",
+    ]
+    command += [*options, "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_seconds_of_every_cell_are_written(tmp_path: Path) -> None:
+    table = tmp_path / "new" / "runtimes.json"
+    done = run_notebook(tmp_path, ["x = 1", BURN, "assert x == 1"], "--timings", str(table))
+    assert done.returncode == 0, done.stdout
+    rows = json.loads(table.read_text())["chapters"]["chapter"]
+    assert [row["cell"] for row in rows] == [1, 2, 3]
+    assert rows[1]["first"] == "import time"
+    assert rows[1]["seconds"] == pytest.approx(0.6, abs=0.2)
+    assert rows[0]["seconds"] < 0.3
+
+
+def test_a_slow_cell_fails_and_is_named(tmp_path: Path) -> None:
+    done = run_notebook(tmp_path, ["x = 1", BURN], "--cell-budget", "0.3")
+    assert done.returncode == 1, done.stdout
+    assert "chapter.ipynb, code cell 2 (import time) took 0." in done.stdout
+    assert "1 failed, 1 passed" in done.stdout
+
+
+def test_a_slow_chapter_fails_at_the_cell_that_crosses_its_budget(tmp_path: Path) -> None:
+    done = run_notebook(tmp_path, [BURN, BURN, "x = 1"], "--chapter-budget", "0.9")
+    assert done.returncode == 1, done.stdout
+    assert "chapter.ipynb, code cell 2 (import time): the notebook is at 1." in done.stdout
+    assert "1 failed, 2 passed" in done.stdout
+
+
+def test_a_failing_assert_fails(tmp_path: Path) -> None:
+    done = run_notebook(tmp_path, ["assert 1 + 1 == 2", "assert 1 + 1 == 3"])
+    assert done.returncode == 1, done.stdout
+    assert "AssertionError" in done.stdout
+    assert "1 failed, 1 passed" in done.stdout
+
+
+def test_a_run_without_cells_fails(tmp_path: Path) -> None:
+    done = run_notebook(tmp_path, [])
+    assert done.returncode == 5, done.stdout
