@@ -1,0 +1,98 @@
+"""Argument checks of the optics modules: a message names argument, expectation, value and remedy."""
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from onnlab.optics.grid import Grid
+
+COMPLEX_DTYPES = (torch.complex64, torch.complex128)
+
+
+class SamplingWarning(UserWarning):
+    """The grid is too coarse or too small for the result; the text names a pitch or size that will do."""
+
+
+def positive_length(name: str, value: object, unit: str = "metres") -> float:
+    """Return ``value`` as a float; raise unless it is a finite number above zero."""
+    number = finite_number(name, value, unit)
+    if number <= 0:
+        raise ValueError(f"{name} must be positive ({unit}), got {number!r}; give a size above zero")
+    return number
+
+
+def finite_number(name: str, value: object, unit: str = "metres") -> float:
+    """Return ``value`` as a float; raise unless it is one finite real number."""
+    if isinstance(value, Tensor) and value.ndim == 0 and not value.is_complex():
+        value = value.item()
+    if isinstance(value, (bool, complex, str, Tensor)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be one real number ({unit}), got {value!r}; pass a float")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite ({unit}), got {number!r}; check how it was computed")
+    return number
+
+
+def complex_field(u: object, grid: "Grid", name: str = "u") -> Tensor:
+    """Return ``u`` if it is a finite complex field ``(..., ny, nx)`` on ``grid``; raise otherwise."""
+    if not isinstance(u, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(u).__name__}; use torch.as_tensor({name})")
+    if u.dtype not in COMPLEX_DTYPES:
+        raise TypeError(
+            f"{name} must be complex64 or complex128, got {u.dtype}; use {name}.to(torch.complex64) "
+            "if its values are amplitudes, or its square root if they are intensities"
+        )
+    on_grid(u, grid, name)
+    finite_values(u, name)
+    return u
+
+
+def on_grid(values: Tensor, grid: "Grid", name: str) -> None:
+    """Raise unless the last two dimensions of ``values`` are those of ``grid``."""
+    if values.ndim < 2 or tuple(values.shape[-2:]) != grid.shape:
+        raise ValueError(
+            f"{name} must have shape (..., {grid.ny}, {grid.nx}) to match its grid, "
+            f"got {tuple(values.shape)}; "
+            "make it on that grid, or pass the grid that it was made on"
+        )
+
+
+def real_plane(values: object, name: str) -> Tensor:
+    """Return ``values`` if it is a finite real tensor ``(..., ny, nx)``; raise otherwise."""
+    if not isinstance(values, Tensor):
+        raise TypeError(
+            f"{name} must be a torch.Tensor, got {type(values).__name__}; use torch.as_tensor({name})"
+        )
+    if not values.is_floating_point():
+        raise TypeError(
+            f"{name} must be float32 or float64, got {values.dtype}; use {name}.to(torch.float32)"
+        )
+    if values.ndim < 2:
+        raise ValueError(
+            f"{name} must have shape (..., ny, nx), got {tuple(values.shape)}; add the missing axes"
+        )
+    finite_values(values, name)
+    return values
+
+
+def finite_values(values: Tensor, name: str) -> None:
+    """Raise if ``values`` holds a NaN or an infinity."""
+    try:
+        # One sum is far cheaper than a test of each sample: a NaN or an infinity survives it.
+        finite = bool(torch.isfinite(values.detach().sum()))
+    except RuntimeError:
+        return  # inside torch.func.vmap values cannot be read
+    if not finite:
+        raise ValueError(
+            f"{name} must be finite, got NaN or infinity; find the step that made it "
+            "with torch.autograd.set_detect_anomaly(True)"
+        )
+
+
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
