@@ -114,14 +114,18 @@ def make_venv():
 
 
 def install():
-    """Install the package and its extras; pip's errors are held back and told in one sentence."""
+    """Install the package and its extras; errors are held back and told in one sentence."""
     quiet = [] if sys.stdout.isatty() else ["--quiet"]
-    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check"] + quiet
-    command += ["--constraint", "constraints.txt", "--editable", EXTRAS]
-    done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        write(STAMP, "")  # pip undoes what it could not finish, so the next try may build on this one
-        sys.exit(remedy(done.stderr))
+    pip = ["pip", "install", "--disable-pip-version-check"] + quiet
+    pip += ["--constraint", "constraints.txt", "--editable", EXTRAS]
+    # Otherwise JupyterLab greets with a question about news, and asks the network for them.
+    no_news = ["jupyterlab.labextensions", "disable", "--level=sys_prefix"]
+    no_news += ["@jupyterlab/apputils-extension:announcements"]
+    for module in (pip, no_news):
+        done = subprocess.run([PYTHON, "-m"] + module, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            write(STAMP, "")  # pip undoes what it could not finish, so the next try may build on this one
+            sys.exit(remedy(done.stderr))
 
 
 def main():

@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[2]
+INSTALL = ["pip", "jupyterlab.labextensions"]
 
 
 class Machine:
@@ -74,9 +75,9 @@ def one_sentence(text: str) -> str:
 
 def test_the_second_call_does_nothing(machine: Machine) -> None:
     load(machine.home).main()
-    assert machine.steps == ["venv", "pip"]
+    assert machine.steps == ["venv", *INSTALL]
     load(machine.home).main()
-    assert machine.steps == ["venv", "pip"]
+    assert machine.steps == ["venv", *INSTALL]
 
 
 def test_the_second_call_returns_within_a_second(tmp_path: Path, machine: Machine) -> None:
@@ -94,7 +95,7 @@ def test_a_changed_pin_is_installed_into_the_same_environment(machine: Machine, 
     with (machine.home / name).open("a") as file:
         file.write("# changed\n")
     load(machine.home).main()
-    assert machine.steps == ["venv", "pip", "pip"]
+    assert machine.steps == ["venv", *INSTALL, *INSTALL]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), MemoryError("killed")])
@@ -106,7 +107,7 @@ def test_an_interrupted_installation_is_made_again(machine: Machine, interruptio
     leftover.touch()
     machine.pip_raises = None
     load(machine.home).main()
-    assert machine.steps == ["venv", "pip", "venv", "pip"]
+    assert machine.steps == ["venv", "pip", "venv", *INSTALL]
     assert not leftover.exists()
 
 
@@ -121,14 +122,14 @@ def test_an_environment_of_another_python_is_replaced(machine: Machine) -> None:
     config.write_text(config.read_text().replace("version = 3.", "version = 2."))
     (machine.home / ".venv/onnlab.stamp").write_text("of the other Python")
     load(machine.home).main()
-    assert machine.steps == ["venv", "pip", "venv", "pip"]
+    assert machine.steps == ["venv", *INSTALL, "venv", *INSTALL]
 
 
 def test_an_environment_that_was_moved_is_replaced(machine: Machine) -> None:
     load(machine.home).main()
     machine.home = machine.home.rename(machine.home.with_name("moved"))
     load(machine.home).main()
-    assert machine.steps == ["venv", "pip", "venv", "pip"]
+    assert machine.steps == ["venv", *INSTALL, "venv", *INSTALL]
 
 
 def test_too_little_disk_space(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,7 @@ def test_what_pip_says_becomes_one_sentence_with_a_remedy(machine: Machine, reme
     assert remedy in refusal(load(machine.home))
     machine.pip_says = ""
     load(machine.home).main()
-    assert machine.steps == ["venv", "pip", "pip"]  # nothing was broken, so the environment is kept
+    assert machine.steps == ["venv", "pip", *INSTALL]  # nothing was broken, so the environment is kept
 
 
 def test_an_unknown_failure_is_shown_as_it_is(machine: Machine) -> None:
