@@ -15,9 +15,7 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Idle threads that spin on busy cores slow small transforms down by a factor of ten and more.
 export OMP_WAIT_POLICY := PASSIVE
-export MPLBACKEND ?= Agg
 test test-fast lint types unit fast chapters timings site browser bench: export OMP_NUM_THREADS := 1
-lab: unexport MPLBACKEND
 
 .NOTPARALLEL:
 .PHONY: lab test test-fast lint types unit fast chapters timings site browser bench archive format pins clean venv

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 # Two spinning thread pools on busy cores cost a factor of a hundred: both are set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("MPLBACKEND", "Agg")
 
+import matplotlib
 import pytest
 import torch
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 torch.set_num_threads(1)
+matplotlib.use("agg")  # not by the environment: a kernel that a test starts would lose its inline figures
 
 TESTS = Path(__file__).parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
