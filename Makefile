@@ -8,6 +8,7 @@ LAB_ARGS ?=
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PY := $(BIN)/python
 HTML := _build/html/index.html
+FIRST := book/ch01_waves.ipynb
 TIMINGS := .timings/runtimes.json
 # With no notebook the name below stands for the missing book, and every check on it fails.
 NOTEBOOKS := $(or $(wildcard book/*.ipynb exercises/*.ipynb),book/no-chapter-found.ipynb)
@@ -21,7 +22,7 @@ test test-fast lint types unit fast chapters timings site browser bench: export 
 .PHONY: lab test test-fast lint types unit fast chapters timings site browser bench archive format pins clean venv
 
 lab: venv
-	$(PY) -m jupyterlab $(AS_ROOT) $(LAB_ARGS) book/ch01_waves.ipynb
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
 
 # The steps run from left to right; the first that fails stops the run.
 test: lint types unit chapters site browser
