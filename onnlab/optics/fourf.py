@@ -236,7 +236,7 @@ class FourF(nn.Module):
         return transmission if self.stop is None else transmission * self.stop.to(transmission.real.dtype)
 
     def forward(self, u: Tensor) -> Tensor:
-        """Return the complex field ``(..., ny, nx)`` on :attr:`grid_out` from ``u`` on :attr:`grid`."""
+        """Return the complex field ``(..., ny, nx)`` on :attr:`grid_out` from ``u`` on ``grid``."""
         _check.complex_field(u, self.grid)
         transmission = self.transmission(u.dtype)
         axes = (-2, -1)

@@ -105,7 +105,7 @@ class Propagator(nn.Module):
         self.register_buffer("transfer", transfer_function(grid, z, method, pad, dtype), persistent=False)
 
     def forward(self, u: Tensor) -> Tensor:
-        """Return the field ``(..., ny, nx)`` at the distance :attr:`z`."""
+        """Return the field ``(..., ny, nx)`` at the distance ``z``."""
         _check.complex_field(u, self.grid)
         if u.dtype != self.transfer.dtype:
             raise TypeError(
