@@ -1,0 +1,16 @@
+"""The book's Sphinx extension: a site that is alive, readable by everybody and needs no network.
+
+One module, one concern: ``theme`` (looks), ``offline`` (MathJax, no remote scripts), ``explorables`` (live
+widgets on static pages), ``library`` (reference pages from docstrings), ``glossary`` (hints under links),
+``runtimes`` (seconds per chapter) and ``accessibility`` (repairs to the theme's HTML).
+"""
+
+from sphinx.application import Sphinx
+
+from onnlab_book import accessibility, explorables, glossary, library, offline, runtimes, theme
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    for module in (theme, offline, explorables, library, glossary, runtimes, accessibility):
+        module.setup(app)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,65 @@
+"""``{runtimes}``: seconds per chapter and the slowest cells, from the run that tests the notebooks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+RECORD = ".timings/runtimes.json"
+SLOWEST = 10
+UNMEASURED = (
+    "This copy of the book was built without timing its cells, so there are no seconds to show. "
+    "Run `make test` and then `make site`: the first measures every cell, the second writes the table."
+)
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("runtimes", Runtimes)
+
+
+def markdown(record: dict[str, Any], link: dict[str, str]) -> str:
+    """Two tables: seconds per chapter, and the slowest cells of the book.
+
+    ``record`` is ``{"machine": str, "chapters": {name: [{"cell": int, "seconds": float}, ...]}}``;
+    ``link`` gives the Markdown link of a chapter's name.
+    """
+    cells = [
+        (one["seconds"], one["cell"], link.get(name, name))
+        for name, timed in record["chapters"].items()
+        for one in timed
+    ]
+    lines = [f"Measured on {record['machine']}.", "", "| Chapter | Cells | Seconds | Slowest cell (s) |"]
+    lines.append("|:--|--:|--:|--:|")
+    for name, timed in record["chapters"].items():
+        seconds = [one["seconds"] for one in timed]
+        slowest = max(seconds, default=0.0)
+        lines.append(f"| {link.get(name, name)} | {len(timed)} | {sum(seconds):.1f} | {slowest:.1f} |")
+    lines += ["", f"The {min(SLOWEST, len(cells))} slowest cells:", ""]
+    lines += ["| Chapter | Cell | Seconds |", "|:--|--:|--:|"]
+    lines += [
+        f"| {chapter} | {cell} | {s:.2f} |" for s, cell, chapter in sorted(cells, reverse=True)[:SLOWEST]
+    ]
+    return "\n".join(lines)
+
+
+class Runtimes(SphinxDirective):
+    """Show the record of the last timed run, or say that there is none."""
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(self.env.srcdir) / RECORD
+        self.env.note_dependency(str(path))
+        text = UNMEASURED
+        if path.is_file():
+            link = {
+                Path(doc).name: f"[](/{doc}.ipynb)"
+                for doc in self.env.found_docs
+                if self.env.doc2path(doc).endswith(".ipynb")
+            }
+            text = markdown(json.loads(path.read_text(encoding="utf-8")), link)
+        part = nodes.container()
+        self.state.nested_parse(StringList(text.splitlines(), source=str(path)), 0, part)
+        return part.children

@@ -1,0 +1,17 @@
+// A formula wider than its column scrolls by itself: let the keyboard reach it, and only then.
+function reachWideFormulas() {
+  for (const formula of document.querySelectorAll("mjx-container")) {
+    formula.classList.remove("onnlab-wide");
+    const wide = formula.scrollWidth > formula.clientWidth + 1 && formula.clientWidth > 0;
+    const inline = formula.getBoundingClientRect().right > document.documentElement.clientWidth;
+    formula.classList.toggle("onnlab-wide", wide || inline);
+    if (wide || inline) formula.tabIndex = 0;
+    else formula.removeAttribute("tabindex");
+  }
+}
+
+window.addEventListener("load", () => {
+  const typeset = window.MathJax?.startup?.promise ?? Promise.resolve();
+  typeset.then(reachWideFormulas);
+  window.addEventListener("resize", reachWideFormulas);
+});
