@@ -1,0 +1,100 @@
+"""The parts of the book's Sphinx extension that can be tested without building a book."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from onnlab_book import accessibility, glossary, library, offline, runtimes
+
+RECORD = {
+    "machine": "two cores",
+    "chapters": {
+        "ch01_waves": [{"cell": 1, "seconds": 0.5}, {"cell": 4, "seconds": 2.25}],
+        "ch02_fourf": [{"cell": 2, "seconds": 10.0}],
+    },
+}
+
+
+def test_runtimes_add_up_and_rank() -> None:
+    table = runtimes.markdown(RECORD, {"ch01_waves": "[](ch01_waves.ipynb)"})
+    assert "Measured on two cores." in table
+    assert "| [](ch01_waves.ipynb) | 2 | 2.8 | 2.2 |" in table
+    assert "| ch02_fourf | 1 | 10.0 | 10.0 |" in table
+    slowest = table[table.index("slowest cells:") :]
+    assert (
+        slowest.index("| ch02_fourf | 2 | 10.00 |")
+        < slowest.index("| 4 | 2.25 |")
+        < slowest.index("| 1 | 0.50 |")
+    )
+
+
+def test_runtimes_show_the_slowest_only() -> None:
+    many = {"machine": "m", "chapters": {"a": [{"cell": i, "seconds": i / 10} for i in range(1, 40)]}}
+    table = runtimes.markdown(many, {})
+    assert "| a | 39 | 3.90 |" in table
+    assert "| a | 30 | 3.00 |" in table
+    assert "| a | 29 | 2.90 |" not in table
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            '<a href="x.html">Library</a><details><summary><span',
+            '<a href="x.html">Library</a><details><summary aria-label="Pages of Library"><span',
+        ),
+        (
+            '<div id="pst-primary-sidebar" class="bd-sidebar">',
+            '<div role="region" aria-label="Book" id="pst-primary-',
+        ),
+        (
+            '<button class="btn search-button-field x" title="Search" aria-label="Search" data-x>',
+            '" title="Search" data-x>',
+        ),
+        ('<div role="list" class="citation-list">', '<div class="citation-list">'),
+        ('<div class="citation" id="id2" role="doc-biblioentry">', '<div class="citation" id="id2">'),
+        ('<i class="theme-switch fa-solid" data-mode="light" title="Light"></i>', 'data-mode="light"></i>'),
+    ],
+)
+def test_repairs(before: str, after: str) -> None:
+    assert after in accessibility.repaired(before)
+    assert accessibility.repaired(accessibility.repaired(before)) == accessibility.repaired(before)
+
+
+def test_repairs_leave_our_text_alone() -> None:
+    ours = (
+        '<article><details><summary>Solution</summary><ul role="list"><li>one</li></ul></details></article>'
+    )
+    assert accessibility.repaired(ours) == ours
+
+
+def test_mathjax_comes_from_the_installed_package() -> None:
+    files = offline.mathjax_files()
+    assert all(path.is_file() for path in files.values())
+    assert sum(name.endswith(".woff") for name in files) > 10
+    assert sum(path.stat().st_size for path in files.values()) < 3e6
+
+
+def test_library_lists_by_module_in_order_of_writing() -> None:
+    text = library.reference("onnlab.optics", "propagation")
+    assert ".. autoclass:: onnlab.optics.Propagator\n   :members: forward\n   :show-inheritance:\n" in text
+    assert text.index("autofunction:: onnlab.optics.propagate\n") < text.index("onnlab.optics.choose_method")
+    assert "fast_length" not in text
+
+
+def test_library_documents_constants() -> None:
+    text = library.reference("onnlab.viz", "style")
+    assert ".. py:data:: onnlab.viz.PALETTE\n\n   Eight colours" in text
+
+
+@pytest.mark.parametrize("package", ["data", "optics", "viz"])
+def test_every_public_name_is_in_the_reference(site: Path, package: str) -> None:
+    page = (site / f"book/reference/{package}.html").read_text(encoding="utf-8")
+    names = importlib.import_module(f"onnlab.{package}").__all__
+    assert [name for name in names if f'id="onnlab.{package}.{name}"' not in page] == []
+
+
+def test_glossary_hints_are_whole_sentences(site: Path) -> None:
+    page = (site / "book/notation.html").read_text(encoding="utf-8")
+    assert 'href="glossary.html#term-unitary" title="Said of a transform that keeps' in page
+    assert glossary.FORMULA not in page
