@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from onnlab.optics.grid import Grid
 
 COMPLEX_DTYPES = (torch.complex64, torch.complex128)
+REAL_DTYPES = (torch.float32, torch.float64)
 
 
 class SamplingWarning(UserWarning):
@@ -80,16 +81,38 @@ def real_plane(values: object, name: str) -> Tensor:
 
 def finite_values(values: Tensor, name: str) -> None:
     """Raise if ``values`` holds a NaN or an infinity."""
-    try:
-        # One sum is far cheaper than a test of each sample: a NaN or an infinity survives it.
-        finite = bool(torch.isfinite(values.detach().sum()))
-    except RuntimeError:
-        return  # inside torch.func.vmap values cannot be read
-    if not finite:
+    # One sum is far cheaper than a test of each sample: a NaN or an infinity survives it.
+    if is_true(~torch.isfinite(values.detach().sum())):
         raise ValueError(
             f"{name} must be finite, got NaN or infinity; find the step that made it "
             "with torch.autograd.set_detect_anomaly(True)"
         )
+
+
+def intensity(values: object, name: str) -> Tensor:
+    """Return ``values`` if it is a finite, real, non-negative tensor ``(..., ny, nx)``; raise otherwise."""
+    not_complex(values, name, f"use {name}.abs() ** 2 if it is a field")
+    plane = real_plane(values, name)
+    if is_true((plane < 0).any()):
+        raise ValueError(
+            f"{name} must be >= 0, got {plane.detach().min().item():.3g}: light is never negative; "
+            "use abs() ** 2 of a field, signed_kernel_pair for a kernel"
+        )
+    return plane
+
+
+def not_complex(values: object, name: str, remedy: str) -> None:
+    """Raise if ``values`` is a complex tensor; ``remedy`` says what to do instead."""
+    if isinstance(values, Tensor) and values.is_complex():
+        raise TypeError(f"{name} must be real, got {values.dtype}; {remedy}")
+
+
+def is_true(condition: Tensor) -> bool:
+    """Tell whether a condition holds; False inside ``torch.func.vmap``, where values cannot be read."""
+    try:
+        return bool(condition)
+    except RuntimeError:
+        return False
 
 
 def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from onnlab.optics import _check
-from onnlab.optics.imaging import checked_intensity, straight_through
+from onnlab.optics.imaging import straight_through
 
 # Digital numbers are returned as floats, and float32 holds every integer up to 24 bits.
 MOST_BITS = 24
@@ -183,7 +183,7 @@ class Camera(nn.Module):
 
         Same arguments and errors as :meth:`forward`; neither full well nor converter is applied.
         """
-        light = _bin(checked_intensity(intensity, "intensity"), self.binning)
+        light = _bin(_check.intensity(intensity, "intensity"), self.binning)
         return self.quantum_efficiency * self.photons * light + self.dark_electrons
 
     def to_intensity(self, values: Tensor) -> Tensor:

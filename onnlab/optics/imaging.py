@@ -71,7 +71,7 @@ def psf(
     """
     pupil = _complex_pupil(pupil, grid)
     energy = _power(pupil).sum(AXES, keepdim=True) * (grid.dy * grid.dx)
-    if _is_true((energy == 0).any()):
+    if _check.is_true((energy == 0).any()):
         raise ValueError("pupil must let some light through, got zeros only; check its size against the grid")
     field, grid_psf = _focal(pupil, grid, focal_length, shape, pitch)
     _warn_if_coarse(pupil, grid, grid_psf, focal_length)
@@ -164,11 +164,11 @@ def otf(psf: Tensor) -> Tensor:
     -----
     Source: Goodman, Introduction to Fourier Optics, section 6.3.
     """
-    checked_intensity(psf, "psf")
+    _check.intensity(psf, "psf")
     spectrum = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, AXES)), AXES)
     ny, nx = psf.shape[-2:]
     energy = spectrum[..., ny // 2, nx // 2].real[..., None, None]
-    if _is_true((energy == 0).any()):
+    if _check.is_true((energy == 0).any()):
         raise ValueError("psf must hold some light, got zeros only; check the window that it was taken from")
     return spectrum / energy
 
@@ -209,8 +209,8 @@ def image_incoherent(intensity: Tensor, psf: Tensor) -> Tensor:
     ValueError
         If an argument is negative somewhere or not finite, or the PSF is larger than the window.
     """
-    checked_intensity(intensity, "intensity")
-    checked_intensity(psf, "psf")
+    _check.intensity(intensity, "intensity")
+    _check.intensity(psf, "psf")
     if psf.dtype != intensity.dtype:
         raise TypeError(
             f"psf must have the dtype of intensity, {intensity.dtype}, got {psf.dtype}; "
@@ -273,25 +273,13 @@ def signed_kernel_pair(kernel: Tensor) -> SignedPair:
     -----
     Source: Chang et al. (2018), DOI 10.1038/s41598-018-30619-y.
     """
-    _not_complex(kernel, "kernel", "make one pair for its real and one for its imaginary part")
+    _check.not_complex(kernel, "kernel", "make one pair for its real and one for its imaginary part")
     _check.real_plane(kernel, "kernel")
     # Written with |k|, not as two rectifiers: where k = 0 their slopes would not add up to 1.
     positive, negative = (kernel.abs() + kernel) / 2, (kernel.abs() - kernel) / 2
     scale = torch.maximum(positive.sum(AXES, keepdim=True), negative.sum(AXES, keepdim=True))
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     return SignedPair(positive / scale, negative / scale, scale)
-
-
-def checked_intensity(values: object, name: str) -> Tensor:
-    """Return ``values`` if it is a finite, real, non-negative tensor ``(..., ny, nx)``; raise otherwise."""
-    _not_complex(values, name, f"use {name}.abs() ** 2 if it is a field")
-    plane = _check.real_plane(values, name)
-    if _is_true((plane < 0).any()):
-        raise ValueError(
-            f"{name} must be >= 0, got {plane.detach().min().item():.3g}: light is never negative; "
-            "use abs() ** 2 of a field, signed_kernel_pair for a kernel"
-        )
-    return plane
 
 
 def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
@@ -333,7 +321,7 @@ def _warn_if_coarse(pupil: Tensor, grid: Grid, grid_psf: Grid, focal_length: flo
         width = step * (index.where(lines, -torch.inf).amax() - index.where(lines, torch.inf).amin())
         limits.append(grid.wavelength * focal_length / (2 * width))
     # The smallest margin keeps a pupil of exactly half the window silent.
-    if any(_is_true(p > limit * (1 + 1e-9)) for p, limit in zip(grid_psf.pitch, limits, strict=True)):
+    if any(_check.is_true(p > limit * (1 + 1e-9)) for p, limit in zip(grid_psf.pitch, limits, strict=True)):
         largest = ", ".join(f"{float(limit):.3g}" for limit in limits)
         warnings.warn(
             f"a psf pitch of ({grid_psf.dy:.3g}, {grid_psf.dx:.3g}) m is too coarse for so wide a pupil: "
@@ -341,15 +329,3 @@ def _warn_if_coarse(pupil: Tensor, grid: Grid, grid_psf: Grid, focal_length: flo
             SamplingWarning,
             stacklevel=3,
         )
-
-
-def _not_complex(values: object, name: str, remedy: str) -> None:
-    if isinstance(values, Tensor) and values.is_complex():
-        raise TypeError(f"{name} must be real, got {values.dtype}; {remedy}")
-
-
-def _is_true(condition: Tensor) -> bool:
-    try:
-        return bool(condition)
-    except RuntimeError:
-        return False  # inside torch.func.vmap values cannot be read
