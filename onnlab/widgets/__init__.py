@@ -1,0 +1,35 @@
+"""Explorables: small experiments in light, the same in JupyterLab and on the pages of the book.
+
+Their optics runs in the reader's browser, so they answer at once and need no kernel. In JupyterLab they share
+their state with Python: what you paint there is a tensor here, and the other way round. They need Jupyter:
+``pip install "onnlab[lab]"``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnlab.widgets.diffraction import Diffraction
+    from onnlab.widgets.fourier_mask import FourierMask
+    from onnlab.widgets.paint_kernel import PaintKernel
+
+__all__ = ["Diffraction", "FourierMask", "PaintKernel"]
+
+_MODULES = {"Diffraction": "diffraction", "FourierMask": "fourier_mask", "PaintKernel": "paint_kernel"}
+_JUPYTER = ("anywidget", "ipywidgets", "traitlets")
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up when asked for, so that the pages of the book can be built from the JavaScript alone.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+    try:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name not in _JUPYTER:
+            raise
+        raise ImportError(f'{name} needs {error.name}; install it with pip install "onnlab[lab]"') from error
+
+
+def __dir__() -> list[str]:
+    return __all__

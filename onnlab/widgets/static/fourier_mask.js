@@ -1,0 +1,251 @@
+import { AREA, SIZE, fft2, field, largest, pack, shifted, unpack } from "./lib.js";
+import { choice, disc, frame, number, paintable, picture, quantity, redraw, share, sketch, slider, toggle } from "./ui.js";
+
+const DEFAULTS = { pitch: 8e-6, wavelength: 532e-9, focal_length: 0.1 };
+const DECADES = 6; // of intensity that the spectrum shows
+
+// Each preset is a transmission [amplitude, phase] at a frequency: rho and theta (radians), for a cut-off.
+const PRESETS = {
+  open: ["Open", () => [1, 0]],
+  low: ["Low", (rho, _, cut) => [rho <= cut ? 1 : 0, 0]],
+  high: ["High", (rho, _, cut) => [rho > cut ? 1 : 0, 0]],
+  band: ["Band", (rho, _, cut) => [rho > cut / 2 && rho <= cut ? 1 : 0, 0]],
+  half: ["Half-plane π", (rho, theta) => [1, rho > 0 && Math.abs(theta) > Math.PI / 2 + 1e-9 ? Math.PI : 0]],
+  vortex: ["Vortex", (rho, theta) => [1, rho > 0 ? theta : 0]],
+  defocus: ["Defocus", (rho, _, cut) => [1, Math.PI * (rho / cut) ** 2]],
+};
+const CUTS = ["low", "high", "band", "defocus"]; // the presets that have a cut-off
+
+/** A mask as one array: real and imaginary parts in turn, in the float32 that Python holds. */
+export function preset(name, cut) {
+  const mask = new Float32Array(2 * AREA);
+  for (let i = 0; i < AREA; i++) {
+    const [y, x] = [Math.floor(i / SIZE) - SIZE / 2, (i % SIZE) - SIZE / 2];
+    const [amplitude, phase] = PRESETS[name][1](Math.hypot(y, x), Math.atan2(y, x), cut);
+    mask[2 * i] = amplitude * Math.cos(phase);
+    mask[2 * i + 1] = amplitude * Math.sin(phase);
+  }
+  return mask;
+}
+
+const part = (mask, offset) => new Float64Array(AREA).map((_, i) => mask[2 * i + offset]);
+
+/**
+ * The 4f system: transform, multiply by the mask, transform again.
+ *
+ * Two transforms forward flip the image: that is the `intensity` returned. `spectrum` is the intensity in front of
+ * the mask with zero frequency in the middle, `light` the share of the light that the mask lets through.
+ */
+export function filter(object, mask) {
+  const u = field(SIZE);
+  u.re.set(object);
+  fft2(u, SIZE);
+  const spectrum = shifted(u.re.map((re, i) => re ** 2 + u.im[i] ** 2));
+  const t = { re: shifted(part(mask, 0)), im: shifted(part(mask, 1)) };
+  let [before, after] = [0, 0];
+  for (let i = 0; i < AREA; i++) {
+    before += u.re[i] ** 2 + u.im[i] ** 2;
+    const re = (u.re[i] * t.re[i] - u.im[i] * t.im[i]) / AREA;
+    u.im[i] = (u.re[i] * t.im[i] + u.im[i] * t.re[i]) / AREA;
+    u.re[i] = re;
+    after += (re ** 2 + u.im[i] ** 2) * AREA ** 2;
+  }
+  fft2(u, SIZE);
+  return { intensity: u.re.map((re, i) => re ** 2 + u.im[i] ** 2), spectrum, light: before ? after / before : 0 };
+}
+
+/** Turn a picture by half a turn about its origin sample, as the 4f system does. */
+export function flipped(image) {
+  const out = new Float64Array(AREA);
+  for (let y = 0; y < SIZE; y++) {
+    for (let x = 0; x < SIZE; x++) out[y * SIZE + x] = image[((SIZE - y) % SIZE) * SIZE + ((SIZE - x) % SIZE)];
+  }
+  return out;
+}
+
+function render({ model, el }) {
+  const bench = Object.fromEntries(Object.entries(DEFAULTS).map(([k, v]) => [k, model.get(k) ?? v]));
+  const stored = () => unpack(model.get("mask"));
+  const local = { preset: "open", cut: 10, brush: "block", size: 4, phase: Math.PI, upright: false };
+  let mask = Float32Array.from(stored() ?? preset("open"));
+  if (stored()) local.preset = null;
+
+  const shared = share(model);
+  const page = frame(el, {
+    title: "Paint a Fourier mask",
+    help:
+      "Paint on the mask or on the spectrum; draw on the object. In the mask colour is phase and black is blocked. With " +
+      "no mask the 4f system returns the object turned by half a turn. Keyboard: arrow keys move, the space bar paints.",
+    reset,
+  });
+  const object = sketch(shared, model, page, () => view.soon());
+  const spectrum = picture("Spectrum", { map: "intensity", ends: [`10⁻${"⁰¹²³⁴⁵⁶"[DECADES]}`, "1"] });
+  const plane = picture("Mask", { map: "phase", ends: ["−π", "π"] });
+  const image = picture("Image", { map: "intensity", ends: ["0", "peak"] });
+  page.pictures.append(object.picture.node, spectrum.node, plane.node, image.node);
+
+  let result;
+  const view = redraw(() => {
+    result = filter(object.values, mask);
+    const intensity = object.values.map((v) => v ** 2);
+    const peak = largest(result.intensity);
+    const top = Math.log10(largest(result.spectrum) || 1);
+    const brightness = part(mask, 0).map((re, i) => 0.25 + 0.75 * Math.min(1, Math.hypot(re, mask[2 * i + 1])));
+    object.picture.values(intensity, 0, 1);
+    spectrum.values(result.spectrum.map((v) => Math.log10(v + 1e-300) - top), -DECADES, 0, brightness);
+    plane.complex({ re: part(mask, 0), im: part(mask, 1) });
+    image.values(local.upright ? flipped(result.intensity) : result.intensity, 0, peak);
+    describe(peak);
+  });
+
+  const frequency = (cut) => cut / (SIZE * bench.pitch);
+  const radius = (cut) => bench.wavelength * bench.focal_length * frequency(cut);
+  function describe(peak) {
+    const light = `${number(100 * result.light)} %`;
+    const name = local.preset ? PRESETS[local.preset][0].toLowerCase() : "painted";
+    object.picture.note(`↔ ${quantity(SIZE * bench.pitch, "m")}`);
+    spectrum.note("log scale");
+    plane.note(`↔ ${quantity(radius(SIZE), "m")}`);
+    image.note(local.upright ? "turned upright" : "as it arrives");
+    page.tell([
+      ["Light through the mask", light],
+      ["Peak of the image", number(peak)],
+      ["Lenses", `f = ${quantity(bench.focal_length, "m")}`],
+      ["Wavelength", quantity(bench.wavelength, "m")],
+    ]);
+    image.describe(`Image behind the mask, ${local.upright ? "turned upright" : "upside down"}; peak intensity ${number(peak)}.`);
+    page.say(`Mask: ${name}. ${light} of the light passes; peak of the image ${number(peak)}.`);
+  }
+
+  function publish() {
+    shared.put("mask", () => (local.preset === "open" ? new DataView(new ArrayBuffer(0)) : pack(mask)));
+    view.soon();
+  }
+  function take(name) {
+    local.preset = name;
+    mask = preset(name, local.cut);
+    controls.presets.set(name);
+    controls.cut.show(CUTS.includes(name));
+    publish();
+  }
+  function dab(x, y) {
+    const phase = local.brush === "phase" ? local.phase : 0;
+    const amplitude = local.brush === "block" ? 0 : 1;
+    disc(x, y, local.size, (i) => {
+      mask[2 * i] = amplitude * Math.cos(phase);
+      mask[2 * i + 1] = amplitude * Math.sin(phase);
+    });
+    painted();
+    publish();
+  }
+  function painted() {
+    local.preset = null;
+    controls.presets.set(null);
+    controls.cut.show(false);
+  }
+  function where(x, y) {
+    const i = 2 * (y * SIZE + x);
+    const amplitude = number(Math.hypot(mask[i], mask[i + 1]), 2);
+    const phase = number(Math.atan2(mask[i + 1], mask[i]) / Math.PI, 2);
+    return `Mask, row ${y}, column ${x}: amplitude ${amplitude}, phase ${phase} pi.`;
+  }
+  for (const [shown, name] of [[spectrum, "Spectrum under the mask"], [plane, "Mask"]]) {
+    paintable(shown, {
+      cells: SIZE,
+      label: `${name}. Arrow keys move the brush, the space bar paints.`,
+      radius: () => local.size,
+      dab,
+      done: shared.flush,
+      where,
+      say: page.say,
+    });
+  }
+
+  const controls = {
+    presets: choice({
+      label: "Mask",
+      options: Object.entries(PRESETS).map(([key, [text]]) => [key, text]),
+      value: local.preset,
+      change: take,
+    }),
+    cut: slider({
+      label: "Cut-off",
+      low: 1,
+      high: 63,
+      step: 0.5,
+      value: local.cut,
+      text: (v) => `${number(frequency(v) / 1e3)} cycles/mm`,
+      change: (v) => ((local.cut = v), take(local.preset)),
+      settle: shared.flush,
+    }),
+    brush: choice({
+      label: "Brush",
+      options: [["block", "Block"], ["pass", "Pass"], ["phase", "Phase"]],
+      value: local.brush,
+      change: (v) => ((local.brush = v), controls.phase.show(v === "phase")),
+    }),
+    size: slider({
+      label: "Brush radius",
+      low: 0.5,
+      high: 16,
+      step: 0.5,
+      value: local.size,
+      text: (v) => quantity(radius(v), "m"),
+      change: (v) => (local.size = v),
+    }),
+    phase: slider({
+      label: "Brush phase",
+      low: -1,
+      high: 1,
+      step: 0.05,
+      value: 1,
+      text: (v) => `${number(v)} π`,
+      change: (v) => (local.phase = v * Math.PI),
+    }),
+    upright: toggle({ label: "Show upright", value: false, change: (v) => ((local.upright = v), view.soon()) }),
+  };
+  page.control(
+    [...object.controls, controls.upright],
+    [controls.presets, controls.cut],
+    [controls.brush, controls.size, controls.phase],
+  );
+  controls.cut.show(false);
+  controls.phase.show(false);
+
+  function reset() {
+    local.cut = 10;
+    controls.cut.set(10);
+    object.reset();
+    take("open");
+  }
+  shared.on("mask", () => {
+    mask = Float32Array.from(stored() ?? preset("open"));
+    painted();
+    view.soon();
+  });
+  for (const name of Object.keys(DEFAULTS)) {
+    shared.on(name, (value) => {
+      bench[name] = value;
+      view.soon();
+    });
+  }
+  const exact = (array) => (view.now(), Float64Array.from(array()));
+  el.onnlab = {
+    get object() {
+      return exact(() => object.values);
+    },
+    get mask() {
+      return exact(() => mask);
+    },
+    get image() {
+      return exact(() => result.intensity);
+    },
+  };
+  view.soon();
+  return () => {
+    shared.stop();
+    page.close();
+  };
+}
+
+export default { render };

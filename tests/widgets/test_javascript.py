@@ -1,0 +1,278 @@
+"""The mathematics of the explorables, run in Node, against numpy and ``onnlab.optics``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+
+from onnlab.data import load
+from onnlab.optics import (
+    ComplexMask,
+    FourF,
+    Grid,
+    choose_method,
+    image_incoherent,
+    signed_kernel_pair,
+)
+from onnlab.viz.colours import SIGNED_MAP, phase_colours
+from onnlab.widgets import Diffraction, FourierMask, PaintKernel
+from onnlab.widgets._bundle import digit
+
+JavaScript = Callable[..., Any]
+
+SIZE = 128
+
+
+def relative_error(shown: list[float], expected: torch.Tensor) -> float:
+    expected = expected.to(torch.float64)
+    assert expected.abs().max() > 0
+    shown = torch.tensor(shown, dtype=torch.float64).reshape(expected.shape)
+    return float((shown - expected).abs().max() / expected.abs().max())
+
+
+def random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape)
+
+
+# Fourier transform ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 8, 128, 256])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_fft2_equals_numpy(javascript: JavaScript, n: int, inverse: bool) -> None:
+    re, im = random(2, n, n)
+    answer = javascript(
+        "lib",
+        """
+        const u = { re: Float64Array.from(given.re), im: Float64Array.from(given.im) };
+        m.fft2(u, given.n, given.inverse);
+        answer = u;
+        """,
+        {"re": re.ravel().tolist(), "im": im.ravel().tolist(), "n": n, "inverse": inverse},
+    )
+    expected = (np.fft.ifft2 if inverse else np.fft.fft2)(re + 1j * im)
+    shown = (np.array(answer["re"]) + 1j * np.array(answer["im"])).reshape(n, n)
+    assert np.abs(shown - expected).max() <= 1e-12 * np.abs(expected).max()
+
+
+def test_fft_equals_numpy(javascript: JavaScript) -> None:
+    re, im = random(2, 64)
+    lines = (
+        "answer = { re: Float64Array.from(given.re), im: Float64Array.from(given.im) }; m.fft(answer, 64);"
+    )
+    answer = javascript("lib", lines, {"re": re.tolist(), "im": im.tolist()})
+    expected = np.fft.fft(re + 1j * im)
+    shown = np.array(answer["re"]) + 1j * np.array(answer["im"])
+    assert np.abs(shown - expected).max() <= 1e-12 * np.abs(expected).max()
+
+
+def test_fft_refuses_a_size_that_is_no_power_of_two(javascript: JavaScript) -> None:
+    lines = "try { m.fft2(m.field(12), 12); } catch (error) { answer = error.message; }"
+    assert "power of two, got 12" in javascript("lib", lines)
+
+
+# Colours and objects ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("intensity", matplotlib.colormaps["inferno"](np.linspace(0, 1, 256))[:, :3]),
+        ("signed", SIGNED_MAP(np.linspace(0, 1, 256))[:, :3]),
+        ("phase", phase_colours(2 * np.pi * np.arange(256) / 256)),
+    ],
+)
+def test_colours_are_those_of_the_figures(javascript: JavaScript, name: str, expected: np.ndarray) -> None:
+    lut = np.array(javascript("lib", "answer = m.colours(given);", name)).reshape(256, 3)
+    assert np.abs(lut - 255 * expected).max() <= 2.5
+
+
+def test_complex_colours(javascript: JavaScript) -> None:
+    values = np.array([1, -1, 1j, -1j, 0, 0.5 + 0.5j, -0.3j, 3])
+    pixels = javascript(
+        "lib",
+        "answer = new Uint8ClampedArray(32); m.paintComplex(answer, given);",
+        {"re": values.real.tolist(), "im": values.imag.tolist()},
+    )
+    pixels = np.array(pixels).reshape(-1, 4)
+    brightness = np.minimum(np.abs(values), 1)[:, None]
+    assert np.abs(pixels[:, :3] - 255 * brightness * phase_colours(np.angle(values))).max() <= 3
+    assert (pixels[:, 3] == 255).all()
+
+
+def test_values_beyond_the_ends_take_the_last_colour(javascript: JavaScript) -> None:
+    lines = "answer = new Uint8ClampedArray(20); m.paintValues(answer, given, 'intensity', 0, 2);"
+    pixels = np.array(javascript("lib", lines, [-1, 0, 1, 2, 9])).reshape(5, 4)[:, :3]
+    inferno = 255 * matplotlib.colormaps["inferno"]([0.0, 0.0, 0.5, 1.0, 1.0])[:, :3]
+    assert np.abs(pixels - inferno).max() <= 3
+
+
+def test_digit_is_one_of_mnist_mini(javascript: JavaScript) -> None:
+    image = torch.from_numpy(digit() / 255).float()
+    assert (load("mnist-mini").test.images[:, 0] == image).all(dim=(1, 2)).sum() == 1
+    assert relative_error(javascript("lib", "answer = m.digit();"), FourierMask().object) <= 1e-7
+
+
+@pytest.mark.parametrize("name", ["bars", "star"])
+def test_targets_are_black_and_white(javascript: JavaScript, name: str) -> None:
+    target = np.array(javascript("lib", "answer = m[given]();", name)).reshape(SIZE, SIZE)
+    assert set(np.unique(target)) == {0.0, 1.0}
+    assert 0.05 < target.mean() < 0.5
+    assert target[:8].sum() == target[-7:].sum() == target[:, :8].sum() == 0
+
+
+def test_bars_have_the_periods_they_promise(javascript: JavaScript) -> None:
+    target = np.array(javascript("lib", "answer = m.bars();")).reshape(SIZE, SIZE)
+    for period, row in ((16, 30), (8, 75), (4, 105)):
+        edges = np.flatnonzero(np.diff(target[row, :64]) > 0)
+        assert np.diff(edges).tolist() == [period, period]
+
+
+def test_packed_numbers_survive(javascript: JavaScript) -> None:
+    lines = """
+        const view = m.pack(given);
+        const inside = new Uint8Array(view.byteLength + 3);
+        inside.set(new Uint8Array(view.buffer), 3);
+        const odd = new DataView(inside.buffer, 3);
+        const none = new DataView(new ArrayBuffer(0));
+        answer = [view, odd, none, undefined].map(m.unpack);
+    """
+    assert javascript("lib", lines, [1, -0.5, 0.25]) == [[1, -0.5, 0.25], [1, -0.5, 0.25], None, None]
+
+
+# Diffraction ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", ["circle", "square", "slits", "ring"])
+@pytest.mark.parametrize("distance", [1e-3, 0.02, 0.06, 0.2])  # two methods, and the gap between them
+def test_diffraction_equals_propagate(javascript: JavaScript, shape: str, distance: float) -> None:
+    widget = Diffraction(shape=shape, distance=distance, radius=2.3e-4, wavelength=488e-9)
+    bench = {name: getattr(widget, name) for name in ("shape", "distance", "radius", "wavelength", "pitch")}
+    lines = "answer = [m.aperture(given), m.diffract(m.aperture(given), given), m.chooseMethod(given)];"
+    aperture, intensity, method = javascript("diffraction", lines, bench)
+    assert relative_error(aperture, widget.aperture) <= 1e-12
+    assert relative_error(intensity, widget.intensity) <= 1e-6
+    assert method == choose_method(widget.grid, distance).method
+
+
+def test_critical_distance_is_that_of_the_padded_grid(javascript: JavaScript) -> None:
+    grid = Grid((2 * SIZE, 2 * SIZE), 1e-5, 532e-9)
+    shown = javascript(
+        "diffraction", "answer = m.criticalDistance(given);", {"pitch": 1e-5, "wavelength": 532e-9}
+    )
+    assert shown == pytest.approx(grid.critical_distance, rel=1e-12)
+
+
+# Fourier mask -----------------------------------------------------------------------------------------
+
+FILTER = "answer = m.filter(Float64Array.from(given.object), Float32Array.from(given.mask));"
+
+
+def test_filter_equals_four_f(javascript: JavaScript) -> None:
+    rng = np.random.default_rng(1)
+    object_ = torch.from_numpy(rng.random((SIZE, SIZE)))
+    mask = torch.polar(*torch.from_numpy(rng.random((2, SIZE, SIZE)) * [[[1.0]], [[6.0]]])).to(
+        torch.complex64
+    )
+    given = {"object": object_.ravel().tolist(), "mask": torch.view_as_real(mask).ravel().tolist()}
+    answer = javascript("fourier_mask", FILTER, given)
+
+    system = FourF(Grid((SIZE, SIZE), 8e-6, 532e-9), 0.1, mask=ComplexMask(mask.to(torch.complex128)))
+    image = system(object_.to(torch.complex128)).abs() ** 2
+    assert relative_error(answer["intensity"], image) <= 1e-6
+    assert answer["light"] == pytest.approx(float(image.sum() / (object_**2).sum()), rel=1e-6)
+    spectrum = torch.fft.fftshift(torch.fft.fft2(object_)).abs() ** 2
+    assert relative_error(answer["spectrum"], spectrum) <= 1e-12
+
+
+def test_without_a_mask_the_image_is_the_flipped_object(javascript: JavaScript) -> None:
+    object_ = FourierMask().object.double()
+    lines = """
+        const { intensity } = m.filter(Float64Array.from(given), m.preset("open", 10));
+        answer = [intensity, m.flipped(intensity)];
+    """
+    image, upright = javascript("fourier_mask", lines, object_.ravel().tolist())
+    assert relative_error(image, torch.roll(object_.flip((0, 1)), (1, 1), (0, 1)) ** 2) <= 1e-12
+    assert relative_error(upright, object_**2) <= 1e-12
+
+
+def preset(javascript: JavaScript, name: str, cut: float) -> torch.Tensor:
+    mask = javascript("fourier_mask", "answer = m.preset(given[0], given[1]);", [name, cut])
+    return torch.view_as_complex(torch.tensor(mask, dtype=torch.float32).reshape(SIZE, SIZE, 2))
+
+
+def test_preset_masks(javascript: JavaScript) -> None:
+    grid = FourierMask().system.grid_fourier
+    samples = grid.radius / grid.dx
+    low, high, band = (preset(javascript, name, 10) for name in ("low", "high", "band"))
+    assert torch.equal(low.abs() > 0, samples <= 10 + 1e-9)
+    assert torch.equal(low + high, torch.ones_like(low))
+    assert torch.equal(band.abs() > 0, (samples > 5 + 1e-9) & (samples <= 10 + 1e-9))
+
+    half = preset(javascript, "half", 10)
+    assert torch.allclose(half.real, torch.where(grid.x < 0, -1.0, 1.0).float().expand(SIZE, SIZE))
+    vortex = preset(javascript, "vortex", 10)
+    angle = torch.atan2(grid.y[:, None], grid.x)
+    assert torch.allclose(vortex, torch.polar(torch.ones_like(angle), angle).to(torch.complex64), atol=1e-6)
+    defocus = preset(javascript, "defocus", 10)
+    assert torch.allclose(defocus[64, 74], torch.tensor(-1 + 0j), atol=1e-6)
+    for mask in (half, vortex, defocus):
+        assert torch.allclose(mask.abs(), torch.ones(SIZE, SIZE), atol=1e-6)
+
+
+# Kernel -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_kernel_pair_and_images_equal_the_library(javascript: JavaScript, side: int) -> None:
+    kernel = torch.from_numpy(random(side, side))
+    intensity = torch.from_numpy(np.random.default_rng(2).random((SIZE, SIZE)))
+    lines = """
+        const pair = m.split(given.kernel);
+        const plus = m.image(Float64Array.from(given.intensity), pair.positive);
+        const minus = m.image(Float64Array.from(given.intensity), pair.negative);
+        answer = { pair, plus, minus };
+    """
+    given = {"kernel": kernel.tolist(), "intensity": intensity.ravel().tolist()}
+    answer = javascript("paint_kernel", lines, given)
+    pair = signed_kernel_pair(kernel)
+    assert relative_error(answer["pair"]["positive"], pair.positive) <= 1e-12
+    assert relative_error(answer["pair"]["negative"], pair.negative) <= 1e-12
+    assert answer["pair"]["scale"] == pytest.approx(pair.scale.item(), rel=1e-12)
+    assert relative_error(answer["plus"], image_incoherent(intensity, pair.positive)) <= 1e-6
+    assert relative_error(answer["minus"], image_incoherent(intensity, pair.negative)) <= 1e-6
+
+
+def test_default_kernel_is_the_same_on_both_sides(javascript: JavaScript) -> None:
+    rows = javascript("paint_kernel", "answer = m.preset('sobel', 7);")
+    assert torch.equal(torch.tensor(rows), PaintKernel().kernel)
+
+
+def test_preset_kernels(javascript: JavaScript) -> None:
+    lines = "answer = Object.fromEntries(given.map((name) => [name, m.preset(name, 5)]));"
+    names = ["identity", "sobel", "laplace", "sharpen", "blur"]
+    kernels = {name: np.array(rows) for name, rows in javascript("paint_kernel", lines, names).items()}
+    totals = {name: pytest.approx(kernel.sum()) for name, kernel in kernels.items()}
+    assert totals == {"identity": 1, "sobel": 0, "laplace": 0, "sharpen": 1, "blur": 1}
+    for name, kernel in kernels.items():
+        assert kernel.shape == (5, 5)
+        assert np.allclose(kernel, kernel[::-1]), name  # all are even from top to bottom
+    assert (kernels["blur"] > 0).all()
+    assert kernels["blur"].argmax() == 12
+
+
+def test_resizing_a_kernel_keeps_its_middle(javascript: JavaScript) -> None:
+    kernel = random(5, 5).tolist()
+    smaller, larger = javascript(
+        "paint_kernel", "answer = [m.resized(given, 3), m.resized(given, 7)];", kernel
+    )
+    assert smaller == np.array(kernel)[1:4, 1:4].tolist()
+    assert larger == np.pad(kernel, 2)[1:8, 1:8].tolist()
+
+
+def test_dark_kernel(javascript: JavaScript) -> None:
+    pair = javascript("paint_kernel", "answer = m.split(given);", [[0] * 3] * 3)
+    assert pair == {"positive": [[0] * 3] * 3, "negative": [[0] * 3] * 3, "scale": 1}

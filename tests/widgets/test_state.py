@@ -1,0 +1,194 @@
+"""State in Python: what the traits hold, how it crosses to the browser and back, and what they refuse."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from onnlab.optics import ComplexMask, FourF, image_incoherent, propagate
+from onnlab.widgets import Diffraction, FourierMask, PaintKernel
+
+SIZE = 128
+
+
+def random_mask(seed: int = 0) -> Tensor:
+    return torch.polar(*torch.rand(2, SIZE, SIZE, generator=torch.Generator().manual_seed(seed)))
+
+
+def from_browser(widget: Any, **state: Any) -> None:
+    """Deliver state as the kernel does: binary values arrive as memoryviews."""
+    widget.set_state({name: memoryview(v) if isinstance(v, bytes) else v for name, v in state.items()})
+
+
+def bytes_of(values: Tensor) -> bytes:
+    plain = torch.view_as_real(values) if values.is_complex() else values
+    return plain.numpy().astype("<f4").tobytes()
+
+
+# Tensors ----------------------------------------------------------------------------------------------
+
+
+def test_a_painted_mask_is_a_tensor() -> None:
+    widget, mask = FourierMask(), random_mask()
+    seen = []
+    widget.observe(lambda change: seen.append(change["new"]), "mask")
+    from_browser(widget, mask=bytes_of(mask))
+    assert widget.mask.dtype == torch.complex64
+    assert torch.equal(widget.mask, mask)
+    assert len(seen) == 1 and torch.equal(seen[0], mask)
+
+
+def test_a_mask_from_python_crosses_as_bytes() -> None:
+    widget, mask = FourierMask(), random_mask()
+    widget.mask = mask
+    assert widget.get_state("mask")["mask"] == bytes_of(mask)
+    other = FourierMask()
+    from_browser(other, mask=widget.get_state("mask")["mask"])
+    assert torch.equal(other.mask, mask)
+
+
+def test_defaults_cross_as_no_bytes_and_back() -> None:
+    widget = FourierMask()
+    assert widget.get_state(["mask", "object"]) == {"mask": b"", "object": b""}
+    assert torch.equal(widget.mask, torch.ones(SIZE, SIZE, dtype=torch.complex64))
+    widget.mask, widget.object = random_mask(), torch.zeros(SIZE, SIZE)
+    from_browser(widget, mask=b"", object=b"")
+    assert torch.equal(widget.mask, FourierMask().mask)
+    assert torch.equal(widget.object, FourierMask().object)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.full((SIZE, SIZE), 0.5),
+        np.full((SIZE, SIZE), 0.5, dtype=np.complex128),
+        torch.full((SIZE, SIZE), 0.5, dtype=torch.float64, requires_grad=True),
+        torch.full((SIZE, SIZE), 0.5 + 0j).conj(),
+        torch.full((SIZE, SIZE), True) * 0.5,
+    ],
+)
+def test_what_a_mask_accepts(given: Any) -> None:
+    widget = FourierMask(mask=given)
+    assert widget.mask.dtype == torch.complex64
+    assert not widget.mask.requires_grad
+    assert torch.equal(widget.mask, torch.full((SIZE, SIZE), 0.5 + 0j))
+    assert len(widget.get_state("mask")["mask"]) == 8 * SIZE * SIZE
+
+
+def test_a_mask_is_a_copy() -> None:
+    mask = random_mask()
+    widget = FourierMask(mask=mask)
+    mask.zero_()
+    assert torch.equal(widget.mask, random_mask())
+    first, second = FourierMask(), FourierMask()
+    first.mask.zero_()
+    assert torch.equal(second.mask, torch.ones(SIZE, SIZE, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "words"),
+    [
+        ("mask", torch.ones(64, 64), ValueError, r"mask must have shape \(128, 128\), got \(64, 64\)"),
+        ("mask", 2 * torch.ones(SIZE, SIZE), ValueError, r"passive.*got 2.*divide by mask.abs\(\).max"),
+        ("mask", torch.full((SIZE, SIZE), torch.nan), ValueError, "mask must be finite"),
+        ("mask", "a mask", TypeError, "mask must be a tensor or an array, got str"),
+        ("object", torch.ones(SIZE, SIZE) * 1j, TypeError, r"object must be real.*object.abs\(\)"),
+        ("object", -torch.ones(SIZE, SIZE), ValueError, "between 0 and 1, got -1 to -1"),
+        ("object", torch.ones(1, SIZE, SIZE), ValueError, r"got \(1, 128, 128\)"),
+    ],
+)
+def test_what_samples_refuse(name: str, value: Any, error: type[Exception], words: str) -> None:
+    widget = FourierMask()
+    with pytest.raises(error, match=words):
+        setattr(widget, name, value)
+    with pytest.raises(error, match=words):
+        FourierMask(**{name: value})
+    assert torch.equal(widget.mask, FourierMask().mask)
+
+
+def test_image_of_a_mask() -> None:
+    widget = FourierMask(mask=random_mask(), object=torch.rand(SIZE, SIZE))
+    field = FourF(widget.grid, 0.1, mask=ComplexMask(widget.mask))(widget.object.to(torch.complex64))
+    assert torch.equal(widget.image, field.abs() ** 2)
+    assert widget.system.grid_fourier.dx == pytest.approx(532e-9 * 0.1 / (SIZE * 8e-6))
+
+
+# Kernels ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [3, 5, 7])
+def test_kernels_cross_as_rows(side: int) -> None:
+    rows = torch.arange(side * side).reshape(side, side).float() / 4 - 3
+    widget = PaintKernel()
+    from_browser(widget, kernel=rows.tolist())
+    assert torch.equal(widget.kernel, rows)
+    assert widget.get_state("kernel")["kernel"] == rows.tolist()
+    assert torch.equal(PaintKernel(kernel=rows.tolist()).kernel, rows)
+    assert torch.equal(PaintKernel(kernel=rows.double().numpy()).kernel, rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (torch.ones(4, 4), ValueError, r"3 x 3, 5 x 5 or 7 x 7, got \(4, 4\)"),
+        (torch.ones(3, 5), ValueError, r"got \(3, 5\)"),
+        (torch.ones(1, 3, 3), ValueError, r"got \(1, 3, 3\)"),
+        ([[1, 2], [3]], TypeError, "rows of numbers"),
+        (torch.ones(3, 3) * 1j, TypeError, "must be real"),
+        (torch.full((3, 3), torch.inf), ValueError, "finite"),
+    ],
+)
+def test_what_a_kernel_refuses(value: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        PaintKernel(kernel=value)
+
+
+def test_difference_is_the_convolution() -> None:
+    kernel = torch.randn(5, 5, generator=torch.Generator().manual_seed(3))
+    widget = PaintKernel(kernel=kernel, object=torch.rand(SIZE, SIZE))
+    convolved = torch.nn.functional.conv2d(
+        widget.object[None, None], kernel.flip(0, 1)[None, None], padding=2
+    )
+    assert (widget.difference - convolved[0, 0]).abs().max() <= 1e-5
+    positive, negative = widget.images
+    assert torch.equal(positive, image_incoherent(widget.object, widget.pair.positive))
+    assert (positive >= 0).all() and (negative >= 0).all()
+
+
+# Numbers ----------------------------------------------------------------------------------------------
+
+
+def test_diffraction_follows_the_browser() -> None:
+    widget = Diffraction()
+    from_browser(widget, shape="slits", distance=0.1, radius=3e-4)
+    assert (widget.shape, widget.distance, widget.radius) == ("slits", 0.1, 3e-4)
+    expected = propagate(widget.aperture.to(torch.complex128), widget.grid, 0.1)
+    assert torch.equal(widget.intensity, expected.abs() ** 2)
+
+
+@pytest.mark.parametrize("shape", ["circle", "square", "slits", "ring"])
+def test_open_areas(shape: str) -> None:
+    a = 2.35e-4
+    area = {
+        "circle": torch.pi * a**2,
+        "square": 4 * a**2,
+        "slits": 1.6 * a**2,
+        "ring": 0.64 * torch.pi * a**2,
+    }
+    widget = Diffraction(shape=shape, radius=a)
+    assert float(widget.aperture.sum()) * widget.pitch**2 == pytest.approx(area[shape], rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["radius", "distance", "wavelength", "pitch"])
+def test_lengths_are_positive(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a positive length in metres"):
+        Diffraction(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["pitch", "wavelength", "focal_length"])
+def test_lengths_of_the_4f_system_are_positive(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be a positive length in metres"):
+        FourierMask(**{name: -1.0})
