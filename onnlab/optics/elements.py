@@ -71,12 +71,16 @@ def _disc(grid: Grid, radius: float) -> Tensor:
 def _area_from_origin(y: Tensor, x: Tensor, radius: float) -> Tensor:
     """Area of the circle within the rectangle from the origin to ``(y, x)``, odd in both coordinates."""
 
+    def opposite(u: Tensor) -> Tensor:
+        # The other leg of the triangle. As a product it is exactly zero on the circle, with no rounding.
+        return ((radius - u) * (radius + u)).sqrt()
+
     def under_arc(u: Tensor) -> Tensor:
-        return (u * (radius**2 - u**2).clamp(min=0).sqrt() + radius**2 * torch.asin(u / radius)) / 2
+        return (u * opposite(u) + radius**2 * torch.asin(u / radius)) / 2
 
     height, width = y.abs().clamp(max=radius), x.abs().clamp(max=radius)
     # Left of this place the rectangle is lower than the arc; right of it the arc is the limit.
-    meets = torch.minimum((radius**2 - height**2).sqrt(), width)
+    meets = torch.minimum(opposite(height), width)
     return y.sign() * x.sign() * (height * meets + under_arc(width) - under_arc(meets))
 
 

@@ -45,6 +45,13 @@ def test_circle_follows_the_supersampled_one():
     assert np.abs(circular_aperture(grid, radius, torch.float64).numpy() - shares).max() < 0.01
 
 
+def test_circle_is_the_same_along_both_axes():
+    grid = Grid((64, 64), 1e-5, 5e-7)
+    for radius in (0.6 * 2e-4, 1e-4, 0.3 * 7e-4):  # radii that rounding leaves beside a multiple of the pitch
+        circle = circular_aperture(grid, radius, torch.float64)
+        assert (circle - circle.T).abs().max() < 1e-12
+
+
 def test_ring_is_the_difference_of_two_circles():
     ring = ring_aperture(GRID, 2e-4, 5e-4, torch.float64)
     assert torch.equal(
