@@ -1,0 +1,19 @@
+"""Part II of the book: networks with a nonlinearity, and the linear ones that light can be."""
+
+from onnlab.networks.counterpart import LinearCounterpart, linear_counterpart
+from onnlab.networks.spectral import SpectralConv2d, SpectralPool2d
+from onnlab.networks.stack import SpectralFilter, SpectralStack, merge
+from onnlab.networks.teachers import AlexNet, LeNet, SmallCNN
+
+__all__ = [
+    "AlexNet",
+    "LeNet",
+    "LinearCounterpart",
+    "SmallCNN",
+    "SpectralConv2d",
+    "SpectralFilter",
+    "SpectralPool2d",
+    "SpectralStack",
+    "linear_counterpart",
+    "merge",
+]

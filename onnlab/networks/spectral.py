@@ -1,0 +1,340 @@
+"""Convolution and pooling in the frequency domain: what a 4f system does with light, done with numbers."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from onnlab.networks import _check
+from onnlab.networks._check import Size
+from onnlab.optics.propagation import fast_length
+
+BACKENDS = ("auto", "fft", "spatial")
+
+# Kernel areas at which spectra overtake direct convolution, see fft_is_faster.
+TRANSFORM_COST, PRODUCT_COST = 950, 20
+
+
+class SpectralConv2d(nn.Module):
+    r"""Convolution layer that multiplies spectra; equal to ``torch.nn.Conv2d``.
+
+    .. math:: Y_o = \mathcal{F}^{-1}\Big\{ \sum_c \mathcal{F}\{X_c\} \cdot
+        \overline{\mathcal{F}\{W_{oc}\}} \Big\} + b_o
+
+    The conjugate makes it the correlation that deep learning calls convolution.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Numbers of channels.
+    kernel_size : int or (int, int)
+        Size of the kernels, even or odd. Not used if ``free``.
+    image_size : int or (int, int)
+        Size ``(ny, nx)`` of the images to come.
+    padding : {"same", "circular"} or int or (int, int)
+        "same": zeros outside, output as large as the input. "circular": the image repeats itself, as it does
+        in a sampled 4f system. A number: that many zeros on each side.
+    stride, dilation, groups, bias
+        As in ``torch.nn.Conv2d``.
+    free : bool
+        Learn the transfer function itself, one complex number a frequency: a kernel as large as the image.
+        Only the half plane of a real kernel is stored, so no half of the parameters is without effect. It
+        needs ``padding="circular"`` and plain stride, dilation and groups.
+    backend : {"auto", "fft", "spatial"}
+        "spatial" calls ``conv2d``; "auto" takes the faster one, see :func:`fft_is_faster`. Results are equal.
+
+    Attributes
+    ----------
+    weight : nn.Parameter
+        Real ``(out, in / groups, ky, kx)``; if ``free``, ``(ny, nx // 2 + 1, in, out, 2)`` with real and
+        imaginary parts in the last axis.
+    bias : nn.Parameter or None
+        Real ``(out,)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no size or does not fit the others, or images of another size come.
+
+    Notes
+    -----
+    Sources: Mathieu, Henaff & LeCun (2013), arXiv:1312.5851; Xiang et al. (2022), arXiv:2102.13323.
+    """
+
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Size,
+        image_size: int | Size,
+        padding: str | int | Size = "same",
+        *,
+        stride: int | Size = 1,
+        dilation: int | Size = 1,
+        groups: int = 1,
+        bias: bool = False,
+        free: bool = False,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.in_channels = _check.count("in_channels", in_channels)
+        self.out_channels = _check.count("out_channels", out_channels)
+        self.groups = _check.count("groups", groups)
+        self.image_size = _check.size("image_size", image_size)
+        self.kernel_size = self.image_size if free else _check.size("kernel_size", kernel_size)
+        self.stride, self.dilation = _check.size("stride", stride), _check.size("dilation", dilation)
+        self.circular, self.free, self.backend = padding == "circular", free, backend
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"groups must divide in_channels and out_channels, got {groups} for {in_channels} and "
+                f"{out_channels}; use groups=1"
+            )
+        if free and (not self.circular or (*self.stride, *self.dilation, groups) != (1,) * 5):
+            raise ValueError('free needs padding="circular", stride 1, dilation 1 and groups 1; set them so')
+        self.before, self.after = self._zeros_around(padding)
+        sizes = (self.image_size, self.before, self.after, self.reach, self.stride)
+        rows, columns = ((n + b + a - r - 1) // s + 1 for n, b, a, r, s in zip(*sizes, strict=True))
+        self.output_size = (rows, columns)
+        if min(self.output_size) < 1:
+            raise ValueError(
+                f"kernel_size must fit the padded image, got {self.kernel_size} for {self.image_size}; "
+                "pad more or use a smaller kernel"
+            )
+        self._start(bias)
+
+    @property
+    def reach(self) -> Size:
+        """Extent of the dilated kernel, less one sample."""
+        (dy, dx), (ky, kx) = self.dilation, self.kernel_size
+        return dy * (ky - 1), dx * (kx - 1)
+
+    @property
+    def canvas(self) -> Size:
+        """Size of the transforms: room enough that nothing wraps round, unless the layer is circular."""
+        if self.circular:
+            return self.image_size
+        # Zeros behind the image serve twice: seen from the first sample, they lie before it.
+        rows, columns = (
+            fast_length(n + max(b, a, b + a - r))
+            for n, b, a, r in zip(self.image_size, self.before, self.after, self.reach, strict=True)
+        )
+        return rows, columns
+
+    def transfer(self, canvas: Size) -> Tensor:
+        """Transfer function ``(fy, fx, in, out)`` on the half plane of transforms of the size ``canvas``."""
+        if not self.free:
+            return kernel_transfer(dense_weight(self.weight, self.groups), canvas, self.before, self.dilation)
+        if canvas != self.image_size:
+            raise ValueError(
+                f"a free transfer function is made for its image size {self.image_size}, not for {canvas}; "
+                'use padding="circular" in all layers'
+            )
+        return torch.view_as_complex(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
+        _check.images(x, self.in_channels, self.image_size)
+        if self._takes_fft():
+            y = filter_images(x, self.transfer(self.canvas), self.canvas, self.canvas)
+            rows, columns = ((n - 1) * s + 1 for n, s in zip(self.output_size, self.stride, strict=True))
+            y = y[..., : rows : self.stride[0], : columns : self.stride[1]]
+        else:
+            margins = (self.before[1], self.after[1], self.before[0], self.after[0])
+            padded = nn.functional.pad(x, margins, mode="circular" if self.circular else "constant")
+            y = nn.functional.conv2d(padded, self.weight, None, self.stride, 0, self.dilation, self.groups)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+    def extra_repr(self) -> str:
+        """Describe the layer in ``print(model)``."""
+        kernel = "free transfer function" if self.free else f"kernel_size={self.kernel_size}"
+        return (
+            f"{self.in_channels}, {self.out_channels}, {kernel}, image_size={self.image_size}, "
+            f"output_size={self.output_size}, circular={self.circular}"
+        )
+
+    def _takes_fft(self) -> bool:
+        if self.backend != "auto" or self.free:
+            return self.free or self.backend == "fft"
+        return self.groups == 1 and fft_is_faster(self.in_channels, self.out_channels, self.kernel_size)
+
+    def _zeros_around(self, padding: str | int | Size) -> tuple[Size, Size]:
+        if padding in ("same", "circular"):
+            if self.stride != (1, 1) and padding == "same":
+                raise ValueError(f'padding="same" needs stride 1, got {self.stride}; give a number of zeros')
+            before = (self.reach[0] // 2, self.reach[1] // 2)
+            return before, (self.reach[0] - before[0], self.reach[1] - before[1])
+        if isinstance(padding, str):
+            raise ValueError(f'padding must be "same", "circular" or a number of zeros, got {padding!r}')
+        zeros = _check.size("padding", padding, least=0)
+        return zeros, zeros
+
+    def _start(self, bias: bool) -> None:
+        ky, kx = self.kernel_size
+        # The same spread as nn.Conv2d, so that both learn alike.
+        bound = 1 / math.sqrt(self.in_channels // self.groups * ky * kx)
+        shape = (self.out_channels, self.in_channels // self.groups, ky, kx)
+        weight = torch.empty(shape).uniform_(-bound, bound)
+        if self.free:
+            weight = torch.view_as_real(torch.fft.rfft2(weight).permute(2, 3, 1, 0).contiguous())
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.empty(self.out_channels).uniform_(-bound, bound)) if bias else None
+
+
+class SpectralPool2d(nn.Module):
+    r"""Shrink an image by keeping the centre of its spectrum: the low frequencies.
+
+    .. math:: Y[k] = \frac{M_y M_x}{N_y N_x} X[k] \quad \text{for } |k_y| < M_y/2,\ |k_x| < M_x/2
+
+    The factor keeps the brightness; the released code of the paper leaves it out. The Nyquist sample of an
+    even ``M`` has no partner of the opposite sign and is dropped, so that real images stay real. An image
+    without frequencies beyond that is resampled exactly.
+
+    Parameters
+    ----------
+    image_size : int or (int, int)
+        Size ``(ny, nx)`` of the images to come.
+    output_size : int or (int, int)
+        Size of the result, no larger.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is none, the output is the larger one, or images of another size come.
+
+    Notes
+    -----
+    Sources: Rippel, Snoek & Adams (2015), arXiv:1506.03767; Xiang et al. (2022), arXiv:2102.13323.
+    """
+
+    def __init__(self, image_size: int | Size, output_size: int | Size) -> None:
+        super().__init__()
+        self.image_size = _check.size("image_size", image_size)
+        self.output_size = _check.size("output_size", output_size)
+        if any(m > n for m, n in zip(self.output_size, self.image_size, strict=True)):
+            raise ValueError(
+                f"output_size must not exceed image_size, got {self.output_size} for {self.image_size}; "
+                "a pool only shrinks"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return real ``(batch, channels, *output_size)`` from real ``(batch, channels, ny, nx)``."""
+        if x.ndim != 4:
+            raise ValueError(f"x must have shape (batch, channels, ny, nx), got {tuple(x.shape)}")
+        _check.images(x, x.shape[1], self.image_size)
+        spectrum = crop_spectrum(to_spectrum(x, self.image_size), self.image_size, self.output_size)
+        return from_spectrum(spectrum, self.output_size)
+
+    def extra_repr(self) -> str:
+        """Describe the layer in ``print(model)``."""
+        return f"{self.image_size} -> {self.output_size}"
+
+
+# Spectra are laid out as (fy, fx, batch, channel), transfer functions as (fy, fx, in, out): a layer is then
+# one small matrix product for each frequency, and the next layer takes its result as it is.
+
+
+def to_spectrum(x: Tensor, canvas: Size) -> Tensor:
+    """Half-plane spectrum ``(fy, fx, batch, channel)`` of images, with zeros behind them up to ``canvas``."""
+    return torch.fft.rfft2(x, s=canvas).permute(2, 3, 0, 1).contiguous()
+
+
+def from_spectrum(spectrum: Tensor, canvas: Size) -> Tensor:
+    """Images ``(batch, channel, *canvas)`` of a half-plane spectrum ``(fy, fx, batch, channel)``."""
+    return torch.fft.irfft2(spectrum.permute(2, 3, 0, 1), s=canvas)
+
+
+def mix(spectrum: Tensor, transfer: Tensor) -> Tensor:
+    """Multiply spectra by transfer functions and add over the input channels."""
+    if transfer.shape[2] == 1:
+        return spectrum * transfer  # one channel: nothing to add, and faster than a matrix product
+    return torch.matmul(spectrum, transfer)
+
+
+def filter_images(x: Tensor, transfer: Tensor, canvas: Size, output: Size) -> Tensor:
+    """Images ``(batch, out, *output)`` of ``x``, padded to ``canvas``, cropped in frequency and filtered."""
+    spectrum = crop_spectrum(to_spectrum(x, canvas), canvas, output)
+    if transfer.shape[2] > 1:
+        return from_spectrum(mix(spectrum, transfer), output)
+    # One channel in, many out: the few inputs are reordered rather than the many outputs.
+    product = spectrum.permute(2, 3, 0, 1).contiguous() * transfer[:, :, 0].permute(2, 0, 1).contiguous()
+    return torch.fft.irfft2(product, s=output)
+
+
+def crop_spectrum(spectrum: Tensor, canvas: Size, output: Size) -> Tensor:
+    """Keep the low frequencies of a half-plane spectrum; brightness is kept too."""
+    if output == canvas:
+        return spectrum
+    scale = math.prod(output) / math.prod(canvas)
+    return select_low(spectrum, canvas, output) * scale
+
+
+def select_low(spectrum: Tensor, canvas: Size, output: Size) -> Tensor:
+    """Keep the samples of a half plane ``(fy, fx, ...)`` that a half plane of the size ``output`` has.
+
+    A Nyquist sample that was none before is set to zero.
+    """
+    (ny, nx), (my, mx) = canvas, output
+    half = my // 2
+    low = torch.cat([spectrum[: my - half, : mx // 2 + 1], spectrum[ny - half :, : mx // 2 + 1]])
+    keep = torch.ones(low.shape[:2], dtype=torch.bool, device=low.device)
+    if my % 2 == 0 and my < ny:
+        keep[half] = False
+    if mx % 2 == 0 and mx < nx:
+        keep[:, mx // 2] = False
+    return low * keep[(...,) + (None,) * (low.ndim - 2)]
+
+
+def kernel_transfer(weight: Tensor, canvas: Size, before: Size, dilation: Size = (1, 1)) -> Tensor:
+    r"""Transfer function of correlation kernels: ``(fy, fx, in, out)`` from real ``(out, in, ky, kx)``.
+
+    .. math:: H[f] = \sum_k w[k]\, e^{+i 2\pi f (d k - b) / P}
+
+    with dilation :math:`d`, canvas :math:`P` and :math:`b` samples before the first pixel. Two products with
+    small Fourier matrices: for kernels smaller than the canvas cheaper than transforms of padded kernels,
+    and the result needs no reordering.
+    """
+    out_channels, in_channels, ky, kx = weight.shape
+    (py, px), dtype = canvas, weight.dtype
+    at_y, at_x = (d * torch.arange(k) - b for d, k, b in zip(dilation, (ky, kx), before, strict=True))
+    rows = _fourier_matrix(py, py, at_y, dtype).to(weight.device)
+    columns = _fourier_matrix(px // 2 + 1, px, at_x, dtype).to(weight.device)
+    flat = weight.permute(2, 3, 1, 0).reshape(ky, -1).to(rows.dtype)
+    by_rows = (rows @ flat).reshape(py, kx, in_channels * out_channels)
+    return (columns @ by_rows).reshape(py, px // 2 + 1, in_channels, out_channels)
+
+
+def _fourier_matrix(frequencies: int, period: int, positions: Tensor, dtype: torch.dtype) -> Tensor:
+    # Whole turns are taken out in integers, so that the angle keeps its precision.
+    turns = (torch.arange(frequencies)[:, None] * positions) % period
+    angle = 2 * math.pi / period * turns.double()
+    return torch.complex(angle.cos().to(dtype), angle.sin().to(dtype))
+
+
+def dense_weight(weight: Tensor, groups: int) -> Tensor:
+    """Weights of a grouped convolution as those of a plain one: zeros between the groups."""
+    if groups == 1:
+        return weight
+    blocks = weight.unflatten(0, (groups, -1))
+    out, per_group = blocks.shape[1:3]
+    dense = weight.new_zeros(groups, out, groups, per_group, *weight.shape[2:])
+    index = torch.arange(groups)
+    dense[index, :, index] = blocks
+    return dense.flatten(2, 3).flatten(0, 1)
+
+
+def fft_is_faster(in_channels: int, out_channels: int, kernel_size: Size) -> bool:
+    r"""Tell which backend takes less time on a CPU.
+
+    Direct convolution costs :math:`c_i c_o k^2` products a pixel. Spectra cost :math:`c_i + c_o` transforms
+    and :math:`c_i c_o` products, whatever the kernel. So spectra win where
+
+    .. math:: k_y k_x > a \frac{c_i + c_o}{c_i c_o} + b
+
+    with :math:`a` and :math:`b` from the timings in ``tests/benchmarks``.
+    """
+    transforms = (in_channels + out_channels) / (in_channels * out_channels)
+    return math.prod(kernel_size) > TRANSFORM_COST * transforms + PRODUCT_COST

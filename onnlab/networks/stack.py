@@ -1,0 +1,237 @@
+"""Linear layers in a row: one transform pair for all of them, or all of them in one transfer function."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from onnlab.networks import _check
+from onnlab.networks._check import Size
+from onnlab.networks.spectral import (
+    SpectralConv2d,
+    SpectralPool2d,
+    crop_spectrum,
+    filter_images,
+    from_spectrum,
+    mix,
+    select_low,
+    to_spectrum,
+)
+from onnlab.optics import KernelMask
+from onnlab.optics.propagation import fast_length
+
+Layer = SpectralConv2d | SpectralPool2d
+
+
+class SpectralStack(nn.Sequential):
+    r"""Spectral layers in a row that never leave the frequency domain: one transform pair for all.
+
+    The image is padded once, with room for the reach of all kernels together, and cropped once at the end.
+    What a layer throws over the border is therefore still there for the next one, as it is for light that
+    passes several masks. Layers called one by one crop in between: they differ from the stack near the
+    border, and agree inside. Circular layers have no border, and agree everywhere.
+
+    Parameters
+    ----------
+    *layers : SpectralConv2d or SpectralPool2d
+        Each made for the size and the channels that the one before it gives; all circular, or none.
+        Convolutions need stride 1: a stride folds frequencies onto each other, and no transfer function
+        does that. A bias adds a constant to the whole canvas.
+
+    Raises
+    ------
+    TypeError
+        If a layer is of another kind.
+    ValueError
+        If sizes or channels of neighbours differ, or a layer has a stride.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        super().__init__(*layers)
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, (SpectralConv2d, SpectralPool2d)):
+                raise TypeError(
+                    f"layer {index} must be a SpectralConv2d or SpectralPool2d, got {type(layer).__name__}; "
+                    "put it between two stacks"
+                )
+            if isinstance(layer, SpectralConv2d) and layer.stride != (1, 1):
+                raise ValueError(
+                    f"layer {index} has stride {layer.stride}, which folds frequencies; "
+                    "use stride 1 and a SpectralPool2d behind it"
+                )
+        convolutions = [layer for layer in layers if isinstance(layer, SpectralConv2d)]
+        if not convolutions:
+            raise ValueError("layers must hold at least one SpectralConv2d, got none; use the pools alone")
+        for layer, following in pairwise(layers):
+            if layer.output_size != following.image_size:
+                raise ValueError(
+                    f"layers must fit: {layer} gives images of {layer.output_size}, but {following} expects "
+                    f"{following.image_size}; make it with image_size={layer.output_size}"
+                )
+        for first, second in pairwise(convolutions):
+            if first.out_channels != second.in_channels or first.circular != second.circular:
+                raise ValueError(
+                    f"layers must fit: {first} is followed by {second}; "
+                    "channels have to match, and all layers or none be circular"
+                )
+        self.in_channels, self.out_channels = convolutions[0].in_channels, convolutions[-1].out_channels
+        self.image_size, self.output_size = layers[0].image_size, layers[-1].output_size
+        # Fixed by the layers, and needed at every call: the canvas before each layer, and behind the last.
+        self.canvases = _canvases(layers, circular=convolutions[0].circular)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
+        _check.images(x, self.in_channels, self.image_size)
+        spectrum = to_spectrum(x, self.canvases[0])
+        offset = x.new_zeros(self.in_channels)
+        for layer, canvas, following in self._steps():
+            if isinstance(layer, SpectralPool2d):
+                spectrum = crop_spectrum(spectrum, canvas, following)
+            else:
+                transfer = layer.transfer(canvas)
+                spectrum, offset = mix(spectrum, transfer), _carry(offset, transfer, layer.bias)
+        y = from_spectrum(spectrum, self.canvases[-1])
+        return y[..., : self.output_size[0], : self.output_size[1]] + offset[:, None, None]
+
+    def merged_transfer(self) -> tuple[Tensor, Tensor]:
+        """Return the product of all transfer functions, ``(fy, fx, in, out)``, and the offset ``(out,)``."""
+        total: Tensor | None = None
+        offset = next(self.parameters()).real.new_zeros(self.in_channels)
+        for layer, canvas, following in self._steps():
+            if isinstance(layer, SpectralConv2d):
+                transfer = layer.transfer(canvas)
+                offset = _carry(offset, transfer, layer.bias)
+                total = transfer if total is None else torch.matmul(total, transfer)
+            elif total is not None:
+                total = select_low(total, canvas, following)
+        assert total is not None  # the constructor saw a convolution
+        return total, offset
+
+    def _steps(self) -> Iterator[tuple[Layer, Size, Size]]:
+        layers = cast("Iterator[Layer]", iter(self))
+        return zip(layers, self.canvases, self.canvases[1:], strict=False)
+
+
+class SpectralFilter(nn.Module):
+    """A whole stack of linear layers as ONE transfer function: transform, multiply, transform back.
+
+    Made by :func:`merge`. Its two buffers are all that is left of the stack:
+
+    Attributes
+    ----------
+    transfer : Tensor
+        Complex ``(fy, fx, in, out)`` on the half plane of the last canvas.
+    offset : Tensor
+        Real ``(out,)``: what all biases add up to.
+    """
+
+    transfer: Tensor
+    offset: Tensor
+
+    def __init__(self, stack: SpectralStack) -> None:
+        super().__init__()
+        self.image_size, self.output_size = stack.image_size, stack.output_size
+        self.canvas, self.output_canvas = stack.canvases[0], stack.canvases[-1]
+        with torch.no_grad():
+            transfer, offset = stack.merged_transfer()
+        self.register_buffer("transfer", transfer)
+        self.register_buffer("offset", offset)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
+        _check.images(x, self.transfer.shape[2], self.image_size)
+        y = filter_images(x, self.transfer, self.canvas, self.output_canvas)
+        return y[..., : self.output_size[0], : self.output_size[1]] + self.offset[:, None, None]
+
+    def masks(self) -> KernelMask:
+        r"""The masks of the 4f systems that do the same with light, one for each pair of channels.
+
+        Each is passive, and all have one scale. A system for them has a grid of :attr:`canvas` samples, with
+        the image at its first rows and columns and darkness behind it. Its output is the flipped one: sample
+        ``[i, j]`` of the result is found at ``[(2 (ny // 2) - i) % ny, (2 (nx // 2) - j) % nx]``, times the
+        scale, without the offset. After a pool the result lies on every ``(canvas / output_canvas)``-th
+        sample: pooling is an aperture stop, and a camera of coarser pixels.
+
+        Returns
+        -------
+        KernelMask
+            ``transmission``: complex ``(out, in, *canvas)``, its zero frequency in the middle; ``scale``.
+        """
+        kernels = torch.fft.irfft2(self.transfer.permute(3, 2, 0, 1), s=self.output_canvas)
+        spectrum = torch.fft.fftshift(torch.fft.fft2(kernels), (-2, -1))
+        margins: list[int] = []
+        for full, part in zip(reversed(self.canvas), reversed(self.output_canvas), strict=True):
+            low = full // 2 - part // 2
+            margins += [low, full - part - low]
+        scale = spectrum.abs().amax()
+        return KernelMask(nn.functional.pad(spectrum, margins) / scale, scale)
+
+    def extra_repr(self) -> str:
+        """Describe the filter in ``print(model)``."""
+        channels_in, channels_out = self.transfer.shape[2:]
+        return f"{channels_in}, {channels_out}, {self.image_size} -> {self.output_size}, canvas={self.canvas}"
+
+
+def merge(stack: SpectralStack) -> SpectralFilter:
+    r"""Merge a stack of linear layers into one transfer function.
+
+    .. math:: H_o = \sum_{c_1, c_2} \overline{\mathcal{F}\{K^{(1)}\}}_{c_1}\,
+        \overline{\mathcal{F}\{K^{(2)}\}}_{c_1 c_2}\, \overline{\mathcal{F}\{K^{(3)}\}}_{c_2 o}
+
+    A pool restricts the product to the frequencies that it keeps. The filter equals the stack up to
+    rounding, at the borders too; its cost does not depend on the number of layers.
+
+    Parameters
+    ----------
+    stack : SpectralStack
+        The layers. Later changes of their weights do not reach the filter.
+
+    Returns
+    -------
+    SpectralFilter
+        A module for the same images.
+
+    Notes
+    -----
+    Source: Xiang et al. (2022), arXiv:2102.13323. The released code pads for one kernel only, so that its
+    merged filter wraps round at the borders.
+    """
+    if not isinstance(stack, SpectralStack):
+        raise TypeError(
+            f"stack must be a SpectralStack, got {type(stack).__name__}; "
+            "put the linear layers into one: SpectralStack(*layers)"
+        )
+    return SpectralFilter(stack)
+
+
+def _carry(offset: Tensor, transfer: Tensor, bias: Tensor | None) -> Tensor:
+    """Carry the constant part of an image through a layer: it sees the transfer at zero frequency."""
+    offset = offset @ transfer[0, 0].real
+    return offset if bias is None else offset + bias
+
+
+def _canvases(layers: tuple[Layer, ...], circular: bool) -> list[Size]:
+    """Size of the transform before each layer and behind the last one."""
+    axes = []
+    for axis in range(2):
+        size = layers[0].image_size[axis]
+        before = after = Fraction(0)
+        scales = [Fraction(1)]
+        for layer in layers:
+            scale = scales[-1]
+            if isinstance(layer, SpectralPool2d):
+                scale *= Fraction(layer.output_size[axis], layer.image_size[axis])
+            else:
+                before, after = before + layer.before[axis] / scale, after + layer.after[axis] / scale
+            scales.append(scale)
+        # A canvas shrinks like its image, so its size must be divisible as the image's is.
+        step = math.lcm(*(scale.denominator for scale in scales))
+        room = size if circular else size + math.ceil(max(before, after))
+        full = step * math.ceil(Fraction(room, step)) if circular else step * fast_length(-(-room // step))
+        axes.append([int(full * scale) for scale in scales])
+    rows, columns = axes
+    return list(zip(rows, columns, strict=True))

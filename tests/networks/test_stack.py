@@ -1,0 +1,132 @@
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, pad
+
+from onnlab.networks import SpectralConv2d, SpectralPool2d, SpectralStack, merge
+from onnlab.optics import ComplexMask, FourF, Grid
+
+
+def noise(*shape):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def stack_with_pools(padding="same"):
+    return SpectralStack(
+        SpectralConv2d(1, 4, 5, (28, 30), padding, bias=True),
+        SpectralConv2d(4, 4, (4, 3), (28, 30), padding, bias=True),
+        SpectralPool2d((28, 30), (14, 10)),
+        SpectralConv2d(4, 6, 3, (14, 10), padding, bias=True),
+        SpectralPool2d((14, 10), (7, 10)),
+    ).double()
+
+
+def layer_by_layer(stack, x):
+    for layer in stack:
+        x = layer(x)
+    return x
+
+
+def test_a_stack_convolves_on_a_canvas_without_borders():
+    sizes = [(2, 4, 5), (4, 4, (4, 3)), (4, 3, 7)]
+    stack = SpectralStack(*(SpectralConv2d(*s, (20, 21)) for s in sizes)).double()
+    x = noise(2, 2, 20, 21)
+    wide = pad(x, (20, 20, 20, 20))
+    for layer in stack:
+        (top, left), (bottom, right) = layer.before, layer.after
+        wide = conv2d(pad(wide, (left, right, top, bottom)), layer.weight)
+    torch.testing.assert_close(stack(x), wide[..., 20:-20, 20:-20], rtol=0, atol=1e-12)
+
+
+def test_valid_convolutions_have_no_border_to_differ_at():
+    stack = SpectralStack(SpectralConv2d(1, 3, 5, 20, 0), SpectralConv2d(3, 2, (2, 3), 16, 0)).double()
+    x = noise(2, 1, 20, 20)
+    torch.testing.assert_close(stack(x), layer_by_layer(stack, x), rtol=0, atol=1e-12)
+
+
+def test_circular_layers_agree_one_by_one():
+    stack, x = stack_with_pools("circular"), noise(2, 1, 28, 30)
+    torch.testing.assert_close(stack(x), layer_by_layer(stack, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", ["same", "circular"])
+def test_merged_equals_the_stack_up_to_the_border(padding):
+    stack, x = stack_with_pools(padding), noise(2, 1, 28, 30)
+    merged = merge(stack)
+    torch.testing.assert_close(merged(x), stack(x), rtol=0, atol=1e-13)
+    assert merged.transfer.shape[2:] == (1, 6)
+
+
+def test_released_merge_would_wrap_round():
+    """Padding for one kernel only, as the published code does, is visibly wrong at the border."""
+    stack = SpectralStack(*(SpectralConv2d(1, 1, 7, 16) for _ in range(3))).double()
+    x = noise(1, 1, 16, 16)
+    canvas = (16 + 6, 16 + 6)
+    product = torch.stack([layer.transfer(canvas)[..., 0, 0] for layer in stack]).prod(0)
+    wrapped = torch.fft.irfft2(torch.fft.rfft2(x, s=canvas) * product, s=canvas)[..., :16, :16]
+    error = (wrapped - stack(x)).abs()[0, 0].detach()
+    assert float(error[5:11, 5:11].max()) < 1e-12 < 1e-3 < float(error.max())
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_masks_do_the_same_with_light(pool):
+    layers = [SpectralConv2d(1, 4, 5, 28)]
+    layers += [SpectralPool2d(28, 14), SpectralConv2d(4, 3, 3, 14)] if pool else [SpectralConv2d(4, 3, 3, 28)]
+    merged = merge(SpectralStack(*layers).double())
+    x = noise(2, 1, 28, 28)
+    ny, nx = merged.canvas
+    step = ny // merged.output_canvas[0]
+    transmission, scale = merged.masks()
+    assert float(transmission.abs().max()) == pytest.approx(1)
+    system = FourF(Grid((ny, nx), 8e-6, 532e-9), 0.1, ComplexMask(transmission[:, 0]))
+    light = scale * system(pad(x, (0, nx - 28, 0, ny - 28)).to(torch.complex128))
+    rows = [(2 * (ny // 2) - i) % ny for i in range(0, 28, step)]
+    columns = [(2 * (nx // 2) - i) % nx for i in range(0, 28, step)]
+    seen = light[..., rows, :][..., columns]
+    torch.testing.assert_close(seen, merged(x).to(torch.complex128), rtol=0, atol=1e-12)
+
+
+def test_a_stack_trains():
+    stack = stack_with_pools()
+    stack(noise(1, 1, 28, 30)).square().sum().backward()
+    assert all(bool((p.grad != 0).any()) for p in stack.parameters())
+
+
+def test_a_filter_is_fixed_and_saved():
+    merged = merge(stack_with_pools())
+    assert list(merged.parameters()) == []
+    assert set(merged.state_dict()) == {"transfer", "offset"}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: SpectralStack(), ValueError, "at least one SpectralConv2d"),
+        (lambda: SpectralStack(SpectralPool2d(8, 4)), ValueError, "at least one SpectralConv2d"),
+        (
+            lambda: SpectralStack(SpectralConv2d(1, 2, 3, 8), nn.ReLU()),
+            TypeError,
+            "layer 1 must be a Spectral",
+        ),
+        (
+            lambda: SpectralStack(SpectralConv2d(1, 2, 3, 8), SpectralConv2d(2, 2, 3, 9)),
+            ValueError,
+            r"expects \(9, 9\); make it with image_size=\(8, 8\)",
+        ),
+        (
+            lambda: SpectralStack(SpectralConv2d(1, 2, 3, 8), SpectralConv2d(3, 2, 3, 8)),
+            ValueError,
+            "channels have to",
+        ),
+        (
+            lambda: SpectralStack(SpectralConv2d(1, 2, 3, 8), SpectralConv2d(2, 2, 3, 8, "circular")),
+            ValueError,
+            "all layers or none be circular",
+        ),
+        (lambda: SpectralStack(SpectralConv2d(1, 2, 3, 8, 1, stride=2)), ValueError, "layer 0 has stride"),
+        (lambda: merge(nn.Sequential()), TypeError, "stack must be a SpectralStack"),
+    ],
+)
+def test_bad_input_is_named(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
