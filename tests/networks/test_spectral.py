@@ -69,7 +69,7 @@ def test_single_precision():
     y = layer(x)
     layer.backend = "spatial"
     assert y.dtype == torch.float32
-    assert float((y - layer(x)).abs().max() / y.abs().max()) < 2e-6
+    assert float(((y - layer(x)).abs().max() / y.abs().max()).detach()) < 2e-6
 
 
 def test_gradients_match_finite_differences():
@@ -144,7 +144,7 @@ def test_the_faster_side_depends_on_kernel_and_channels():
         (lambda: SpectralConv2d(3, 4, 3, 8, groups=2), ValueError, "groups must divide"),
         (lambda: SpectralConv2d(1, 1, 3, 8, free=True), ValueError, 'free needs padding="circular"'),
         (lambda: SpectralConv2d(1, 1, 3, 8, backend="cuda"), ValueError, "backend must be one of"),
-        (lambda: SpectralConv2d(1, 1, 3, 8)(torch.zeros(1, 1, 8, 9)), ValueError, r"x must have shape \(batch, 1"),
+        (lambda: SpectralConv2d(1, 1, 3, 8)(torch.zeros(1, 1, 8, 9)), ValueError, "x must have shape"),
         (lambda: SpectralConv2d(1, 1, 3, 8)(torch.zeros(1, 8, 8)), ValueError, "x must have shape"),
         (
             lambda: SpectralConv2d(1, 1, 3, 8)(torch.zeros(1, 1, 8, 8, dtype=torch.complex64)),
