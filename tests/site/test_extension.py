@@ -87,7 +87,7 @@ def test_library_documents_constants() -> None:
     assert ".. py:data:: onnlab.viz.PALETTE\n\n   Eight colours" in text
 
 
-@pytest.mark.parametrize("package", ["data", "optics", "viz"])
+@pytest.mark.parametrize("package", ["data", "optics", "viz", "widgets"])
 def test_every_public_name_is_in_the_reference(site: Path, package: str) -> None:
     page = (site / f"book/reference/{package}.html").read_text(encoding="utf-8")
     names = importlib.import_module(f"onnlab.{package}").__all__

@@ -40,8 +40,7 @@ class Explorable(SphinxDirective):
         if widget is None:
             raise self.error(f"onnlab.widgets has no {self.arguments[0]}")
         arguments = yaml.safe_load("\n".join(self.content)) or {}
-        twin = widget(**arguments)._repr_mimebundle_()["text/html"]
-        return [nodes.raw("", twin, format="html")]
+        return [nodes.raw("", widget(**arguments).twin(), format="html")]
 
 
 def add_script(app: Sphinx, page: str, template: str, context: dict[str, Any], document: object) -> None:

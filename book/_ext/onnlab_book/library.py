@@ -10,7 +10,9 @@ import inspect
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 
 FUNCTION = "```{{eval-rst}}\n.. autofunction:: {name}\n```\n"
@@ -21,6 +23,7 @@ CONSTANT = "```{{eval-rst}}\n.. py:data:: {name}\n\n   {text}\n```\n"
 def setup(app: Sphinx) -> None:
     app.add_directive("library", Library)
     app.connect("autodoc-process-docstring", read_as_prose, priority=400)  # before napoleon, at 500
+    app.connect("missing-reference", name_parameter)
 
 
 def read_as_prose(app: Sphinx, what: str, name: str, one: object, options: object, lines: list[str]) -> None:
@@ -29,16 +32,31 @@ def read_as_prose(app: Sphinx, what: str, name: str, one: object, options: objec
         lines[:0] = ["..", ""]
 
 
+def name_parameter(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
+) -> nodes.TextElement | None:
+    """Let a docstring name, as an attribute, a parameter of its own class: it needs no entry of its own."""
+    if node.get("reftype") != "attr" or not node.get("py:class"):
+        return None
+    one = importlib.import_module(node["py:module"])
+    for part in node["py:class"].split("."):
+        one = getattr(one, part)
+    known = hasattr(one, node["reftarget"]) or node["reftarget"] in inspect.signature(one).parameters
+    return text if known else None
+
+
 def reference(package: str, module: str) -> str:
     """Markdown that documents the public names of ``package`` which ``package.module`` defines."""
-    public = importlib.import_module(package).__all__
+    namespace = importlib.import_module(package)
+    public = namespace.__all__
     body = ast.parse(inspect.getsource(importlib.import_module(f"{package}.{module}"))).body
     blocks = []
     for statement, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(statement, ast.FunctionDef) and statement.name in public:
             blocks.append(FUNCTION.format(name=f"{package}.{statement.name}"))
         elif isinstance(statement, ast.ClassDef) and statement.name in public:
-            blocks.append(CLASS.format(name=f"{package}.{statement.name}", options=_options(statement)))
+            options = _members(statement) + _bases(getattr(namespace, statement.name), public)
+            blocks.append(CLASS.format(name=f"{package}.{statement.name}", options=options))
         elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             text = _docstring_of_constant(after)
@@ -47,15 +65,22 @@ def reference(package: str, module: str) -> str:
     return "".join(blocks)
 
 
-def _options(definition: ast.ClassDef) -> str:
+def _members(definition: ast.ClassDef) -> str:
     """Members that are written here and documented: not those that a base class or a decorator adds."""
     members = [
         one.name
         for one in definition.body
         if isinstance(one, ast.FunctionDef) and not one.name.startswith("_") and one.name != "extra_repr"
     ]
-    options = f"   :members: {', '.join(members)}\n" if members else ""
-    return options + ("   :show-inheritance:\n" if definition.bases else "")
+    return f"   :members: {', '.join(members)}\n" if members else ""
+
+
+def _bases(one: type, public: list[str]) -> str:
+    """Show what a class is derived from, unless that is nothing or our own private affair."""
+    shown = all(
+        base.__name__ in public or not base.__module__.startswith("onnlab.") for base in one.__bases__
+    )
+    return "   :show-inheritance:\n" if shown and one.__bases__ != (object,) else ""
 
 
 def _docstring_of_constant(after: ast.stmt | None) -> str:

@@ -58,12 +58,8 @@ function load(name) {
 async function mount(place) {
   const widget = (await load(place.dataset.module)).default;
   const state = JSON.parse(place.dataset.state, (_, value) => decoded(value));
-  const model = new Model(state);
-  const fallback = [...place.childNodes];
-  const el = place.appendChild(document.createElement("div"));
-  await widget.initialize?.({ model });
-  await widget.render({ model, el });
-  fallback.forEach((node) => node.remove());
+  place.model = new Model(state); // other scripts of the page may drive it, as Python does in a notebook
+  await widget.render({ model: place.model, el: place });
   place.dataset.live = "true";
 }
 

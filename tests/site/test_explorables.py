@@ -1,0 +1,245 @@
+"""Explorables on static pages: alive without a server, and equal to ``onnlab.optics`` sample by sample."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import torch
+from onnlab_book import explorables
+from playwright.sync_api import Browser, Locator, Page
+
+from onnlab.optics import ComplexMask, FourF, Grid, image_incoherent, propagate
+from onnlab.widgets import Diffraction, FourierMask, PaintKernel
+from onnlab.widgets._bundle import bundle, modules
+from tests.site import checks
+
+SIZE = 128
+TOLERANCE = 1e-6  # of the peak
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Page</title>
+    <link rel="icon" href="data:,"><script defer src="live.js"></script></head><body>{}</body></html>"""
+
+
+@pytest.fixture
+def alive(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
+    """Open a bare page from disk with some widgets on it; it must live without a complaint."""
+    script = explorables.packed({name: bundle(name) for name in modules()})
+    (tmp_path / "live.js").write_text(script, encoding="utf-8")
+    seen: list[checks.Visit] = []
+    with ExitStack() as visits:
+
+        def opened(*widgets: Diffraction | FourierMask | PaintKernel) -> Page:
+            twins = "".join(widget.twin() for widget in widgets)
+            (tmp_path / "page.html").write_text(PAGE.format(twins), encoding="utf-8")
+            visited = visits.enter_context(checks.visit(chromium, (tmp_path / "page.html").as_uri()))
+            seen.append(visited)
+            visited.page.wait_for_function(
+                "(n) => document.querySelectorAll('[data-live]').length === n", arg=len(widgets)
+            )
+            return visited.page
+
+        yield opened
+        assert [visited.complaints for visited in seen if visited.complaints] == []
+
+
+def array(explorable: Locator, name: str) -> torch.Tensor:
+    """Numbers that an explorable shows on its element."""
+    return torch.tensor(
+        explorable.evaluate("(el, name) => Array.from(el.onnlab[name])", name), dtype=torch.float64
+    )
+
+
+def state(explorable: Locator, name: str) -> float | str | list:
+    """Value in the model of an explorable, once all that it has to tell is told."""
+    explorable.page.wait_for_timeout(200)
+    return explorable.evaluate("(el, name) => el.model.get(name)", name)
+
+
+def drag(page: Page, canvas: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw a straight stroke; places are shares of the canvas."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    (x0, y0), (x1, y1) = (
+        (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)
+    )
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move(x1, y1, steps=8)
+    page.mouse.up()
+
+
+def slide(slider: Locator, keys: list[str]) -> None:
+    """Move a slider as a reader without a mouse does."""
+    slider.focus()
+    for key in keys:
+        slider.press(key)
+
+
+def assert_equal(shown: torch.Tensor, expected: torch.Tensor) -> None:
+    expected = expected.to(torch.float64)
+    assert expected.max() > 0
+    assert (shown.reshape(expected.shape) - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+def image_of(explorable: Locator) -> torch.Tensor:
+    """What the library makes of the object and the mask that a page shows."""
+    grid = Grid((SIZE, SIZE), pitch=8e-6, wavelength=532e-9)
+    mask = torch.view_as_complex(array(explorable, "mask").reshape(SIZE, SIZE, 2))
+    field = array(explorable, "object").reshape(SIZE, SIZE).to(torch.complex128)
+    return FourF(grid, 0.1, mask=ComplexMask(mask))(field).abs() ** 2
+
+
+def test_painting_a_mask_changes_the_image_as_the_library_says(chromium: Browser, site: Path) -> None:
+    with checks.visit(chromium, (site / "book/intro.html").as_uri()) as visited:
+        explorable = visited.page.locator(".onnlab-explorable").first
+        visited.page.wait_for_selector(".onnlab-explorable[data-live]")
+        picture = "(el) => el.querySelectorAll('canvas')[3].toDataURL()"
+        seen, image, mask = (
+            explorable.evaluate(picture),
+            array(explorable, "image"),
+            array(explorable, "mask"),
+        )
+        assert_equal(image, image_of(explorable))
+
+        drag(visited.page, explorable.locator("canvas").nth(2), (0.3, 0.45), (0.7, 0.6))
+
+        assert (array(explorable, "mask") != mask).sum() > 200
+        assert (array(explorable, "image") - image).abs().max() > 0.01
+        assert_equal(array(explorable, "image"), image_of(explorable))
+        visited.page.wait_for_timeout(50)
+        assert explorable.evaluate(picture) != seen
+        assert visited.complaints == []
+
+
+@pytest.mark.parametrize("preset", ["Low", "High", "Band", "Half-plane π", "Vortex", "Defocus"])
+def test_preset_masks(alive: Callable[..., Page], preset: str) -> None:
+    explorable = alive(FourierMask()).locator(".onnlab-explorable")
+    explorable.get_by_role("radio", name=preset, exact=True).check()
+    assert_equal(array(explorable, "image"), image_of(explorable))
+
+
+def test_mask_and_object_from_python(alive: Callable[..., Page]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = FourierMask(
+        mask=torch.polar(*torch.rand(2, SIZE, SIZE, generator=generator)),
+        object=torch.rand(SIZE, SIZE, generator=generator),
+    )
+    explorable = alive(given).locator(".onnlab-explorable")
+    assert_equal(array(explorable, "object"), given.object)
+    assert_equal(array(explorable, "mask"), torch.view_as_real(given.mask))
+    assert_equal(array(explorable, "image"), image_of(explorable))
+
+
+def test_keyboard_paints(alive: Callable[..., Page]) -> None:
+    explorable = alive(FourierMask()).locator(".onnlab-explorable")
+    before = array(explorable, "mask")
+    canvas = explorable.locator("canvas").nth(2)
+    canvas.focus()
+    for key in ["ArrowRight", "ArrowDown", " ", "Shift+ArrowLeft", " "]:
+        canvas.press(key)
+    assert (array(explorable, "mask") != before).sum() > 50
+    assert_equal(array(explorable, "image"), image_of(explorable))
+
+
+def test_drawing_an_object(alive: Callable[..., Page]) -> None:
+    page = alive(FourierMask())
+    explorable = page.locator(".onnlab-explorable")
+    before = array(explorable, "object")
+    drag(page, explorable.locator("canvas").first, (0.1, 0.1), (0.9, 0.2))
+    assert (array(explorable, "object") != before).sum() > 100
+    assert_equal(array(explorable, "image"), image_of(explorable))
+
+
+@pytest.mark.parametrize("shape", ["circle", "square", "slits", "ring"])
+@pytest.mark.parametrize("distance", [0.0004, 0.02, 2.0])
+def test_diffraction(alive: Callable[..., Page], shape: str, distance: float) -> None:
+    given = Diffraction(shape=shape, distance=distance)
+    explorable = alive(given).locator(".onnlab-explorable")
+    assert_equal(array(explorable, "aperture"), given.aperture)
+    field = array(explorable, "aperture").reshape(SIZE, SIZE).to(torch.complex128)
+    assert_equal(array(explorable, "intensity"), propagate(field, given.grid, distance).abs() ** 2)
+
+
+def test_sliders_of_diffraction(alive: Callable[..., Page]) -> None:
+    explorable = alive(Diffraction()).locator(".onnlab-explorable")
+    before = array(explorable, "intensity")
+    for slider in explorable.locator("input[type=range]").all():
+        slide(slider, ["ArrowRight"] * 3)
+    moved = {name: state(explorable, name) for name in ("shape", "radius", "distance", "wavelength", "pitch")}
+    assert moved["distance"] != Diffraction().distance
+    expected = Diffraction(**moved).intensity
+    assert_equal(array(explorable, "intensity"), expected)
+    assert (array(explorable, "intensity") - before).abs().max() > 0.01
+
+
+def test_painting_a_kernel(alive: Callable[..., Page]) -> None:
+    page = alive(PaintKernel())
+    explorable = page.locator(".onnlab-explorable")
+    before = array(explorable, "kernel")
+    canvas = explorable.locator("canvas[role=application]").last
+    canvas.focus()
+    for key in ["ArrowLeft", " ", "ArrowDown", "ArrowDown", " "]:
+        canvas.press(key)
+    kernel = array(explorable, "kernel")
+    assert (kernel != before).sum() >= 1
+
+    side = int(kernel.numel() ** 0.5)
+    intensity = array(explorable, "object").reshape(SIZE, SIZE)
+    signed = kernel.reshape(side, side)
+    linear = image_incoherent(intensity, signed.clamp(min=0)) - image_incoherent(
+        intensity, (-signed).clamp(min=0)
+    )
+    assert_equal(array(explorable, "difference"), linear)
+
+
+def test_python_sets_the_state(alive: Callable[..., Page]) -> None:
+    explorable = alive(Diffraction()).locator(".onnlab-explorable")
+    explorable.evaluate("(el) => el.model.set('distance', 0.05)")
+    assert_equal(array(explorable, "intensity"), Diffraction(distance=0.05).intensity)
+
+
+def test_all_kinds_on_one_page(alive: Callable[..., Page]) -> None:
+    page = alive(Diffraction(), FourierMask(), PaintKernel(), FourierMask())
+    ids = page.eval_on_selector_all("[id]", "(all) => all.map((one) => one.id)")
+    assert len(ids) == len(set(ids))
+    second, fourth = page.locator(".onnlab-explorable").nth(1), page.locator(".onnlab-explorable").nth(3)
+    second.get_by_role("radio", name="Low", exact=True).check()
+    assert second.locator("input:checked[value=low]").count() == 1
+    assert fourth.locator("input:checked[value=open]").count() == 1
+    assert array(second, "mask").ne(array(fourth, "mask")).any()
+
+
+def test_finger_paints(chromium: Browser, site: Path) -> None:
+    context = chromium.new_context(has_touch=True, viewport=checks.PHONE, offline=True)
+    page = context.new_page()
+    page.goto((site / "book/intro.html").as_uri())
+    page.wait_for_selector(".onnlab-explorable[data-live]")
+    explorable = page.locator(".onnlab-explorable")
+    before = array(explorable, "mask")
+    explorable.locator("canvas").nth(2).tap()
+    assert (array(explorable, "mask") != before).sum() > 20
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("twin", "complaint"),
+    [
+        ('<div class="onnlab-explorable" data-module="nothing" data-state="{}">Sentence.</div>', "nothing"),
+        (
+            '<div class="onnlab-explorable" data-module="diffraction" data-state="{">Sentence.</div>',
+            "diffraction",
+        ),
+    ],
+)
+def test_dead_explorable_keeps_its_sentence_and_complains(
+    chromium: Browser, tmp_path: Path, twin: str, complaint: str
+) -> None:
+    script = explorables.packed({"diffraction": bundle("diffraction")})
+    page = tmp_path / "page.html"
+    page.write_text(f"<!doctype html><title>Page</title>{twin}<script>{script}</script>", encoding="utf-8")
+    with checks.visit(chromium, page.as_uri()) as visited:
+        visited.page.wait_for_timeout(100)
+        assert visited.page.locator(".onnlab-explorable").inner_text() == "Sentence."
+        assert any(complaint in one for one in visited.complaints)
+        assert f"dead explorable: {complaint}" in checks.dead_explorables(visited.page)
