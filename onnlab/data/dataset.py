@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,47 +12,61 @@ from torch import Tensor
 class Split:
     """Images with their labels. ``split[i]`` and ``len(split)`` make it a map-style PyTorch data set.
 
+    Pictures are stored as bytes, which fill a quarter of the memory of floats; ``split[i]`` makes floats of
+    what it takes out, so that a training loop over ``split[indices]`` never holds them all.
+
     Parameters
     ----------
-    images : Tensor
-        Shape ``(n, channels, ny, nx)``, float32 in [0, 1].
+    pixels : Tensor
+        Shape ``(n, channels, ny, nx)``: uint8 from 0 to 255, or floating point in [0, 1].
     labels : Tensor
         int64; shape ``(n,)`` with one class for each image, or ``(n, ny, nx)`` with one for each pixel.
 
     Raises
     ------
     ValueError
-        If the images do not have four axes, the labels are not int64, or their numbers differ.
+        If the pixels do not have four axes or are integers other than uint8, the labels are not int64, or
+        their numbers differ.
     """
 
-    images: Tensor
+    pixels: Tensor
     labels: Tensor
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4:
+        if self.pixels.ndim != 4:
             raise ValueError(
-                f"images must have shape (n, channels, ny, nx), got {tuple(self.images.shape)}; "
-                "add the missing axis with images[:, None]"
+                f"pixels must have shape (n, channels, ny, nx), got {tuple(self.pixels.shape)}; "
+                "add the missing axis with pixels[:, None]"
+            )
+        if not (self.pixels.dtype == torch.uint8 or self.pixels.is_floating_point()):
+            raise ValueError(
+                f"pixels must be uint8 from 0 to 255 or floats from 0 to 1, got {self.pixels.dtype}; "
+                "use pixels.to(torch.uint8)"
             )
         if self.labels.dtype != torch.int64 or self.labels.ndim not in (1, 3):
             raise ValueError(
                 f"labels must be int64 of shape (n,) or (n, ny, nx), got {self.labels.dtype} of shape "
                 f"{tuple(self.labels.shape)}; use labels.long(), and class numbers instead of one-hot rows"
             )
-        if len(self.images) != len(self.labels):
+        if len(self.pixels) != len(self.labels):
             raise ValueError(
-                f"images and labels must be equally many, got {len(self.images)} and {len(self.labels)}; "
+                f"pixels and labels must be equally many, got {len(self.pixels)} and {len(self.labels)}; "
                 "take both from the same split"
             )
 
+    @cached_property
+    def images(self) -> Tensor:
+        """All images at once, floating point in [0, 1]; made when first asked for, and kept."""
+        return _as_floats(self.pixels)
+
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.pixels)
 
     def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
-        return self.images[index], self.labels[index]
+        return _as_floats(self.pixels[index]), self.labels[index]
 
     def __repr__(self) -> str:
-        return f"Split({len(self)} images of shape {tuple(self.images.shape[1:])})"
+        return f"Split({len(self)} images of shape {tuple(self.pixels.shape[1:])})"
 
     def subset(self, n: int, seed: int) -> "Split":
         """Return ``n`` of the images, drawn without replacement and in random order.
@@ -75,7 +90,7 @@ class Split:
         """
         strata = self.labels if self.labels.ndim == 1 else torch.zeros(len(self), dtype=torch.int64)
         chosen = stratified_indices(strata, n, torch.Generator().manual_seed(seed))
-        return Split(self.images[chosen], self.labels[chosen])
+        return Split(self.pixels[chosen], self.labels[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +124,11 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         return f"Dataset({self.name!r}: {sizes}; {len(self.classes)} classes)"
+
+
+def _as_floats(pixels: Tensor) -> Tensor:
+    """Bytes as float32 in [0, 1], in a new tensor; floats are returned as they are."""
+    return pixels if pixels.is_floating_point() else pixels.float().div_(255)
 
 
 def stratified_indices(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
