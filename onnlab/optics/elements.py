@@ -228,7 +228,7 @@ def thin_lens(grid: Grid, focal_length: float, dtype: torch.dtype = torch.comple
 
     Notes
     -----
-    Source: Goodman, Introduction to Fourier Optics, equation 5-10, with the sign convention of this book.
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, equation 5-10.
     """
     focal_length = _check.finite_number("focal_length", focal_length)
     if focal_length == 0:

@@ -42,7 +42,7 @@ def lens_transform(u: Tensor, grid: Grid, focal_length: float) -> tuple[Tensor, 
 
     Notes
     -----
-    Source: Goodman, Introduction to Fourier Optics, section 5.2.2.
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, section 5.2.2.
     """
     _check.complex_field(u, grid)
     grid_f = fourier_grid(grid, focal_length)
@@ -82,7 +82,7 @@ def fraunhofer(u: Tensor, grid: Grid, z: float) -> tuple[Tensor, Grid]:
 
     Notes
     -----
-    Source: Goodman, Introduction to Fourier Optics, equation 4-25.
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, equation 4-25.
     """
     z = _check.positive_length("z", z)
     spectrum, grid_z = lens_transform(u, grid, z)
@@ -184,7 +184,7 @@ class FourF(nn.Module):
 
     Notes
     -----
-    Source: Goodman, Introduction to Fourier Optics, section 10.4 (coherent optical processing).
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, section 8.3 (coherent processing).
     """
 
     stop: Tensor | None

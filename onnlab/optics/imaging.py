@@ -67,7 +67,7 @@ def psf(
 
     Notes
     -----
-    Source: Goodman, Introduction to Fourier Optics, section 6.3.
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, section 6.3.
     """
     pupil = _complex_pupil(pupil, grid)
     energy = _power(pupil).sum(AXES, keepdim=True) * (grid.dy * grid.dx)
@@ -162,7 +162,7 @@ def otf(psf: Tensor) -> Tensor:
 
     Notes
     -----
-    Source: Goodman, Introduction to Fourier Optics, section 6.3.
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, section 6.3.
     """
     _check.intensity(psf, "psf")
     spectrum = torch.fft.fftshift(torch.fft.fft2(torch.fft.ifftshift(psf, AXES)), AXES)

@@ -59,8 +59,8 @@ def propagate(u: Tensor, grid: Grid, z: float | Tensor, method: str = "auto", pa
 
     Notes
     -----
-    Source: Goodman, Introduction to Fourier Optics, section 3.10; the band limit is that of Matsushima &
-    Shimobaba (2009), DOI 10.1364/OE.17.019662.
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, section 3.10; the band limit is that of
+    Matsushima & Shimobaba (2009), DOI 10.1364/OE.17.019662.
     """
     _check.complex_field(u, grid)
     return _filter(u, transfer_function(grid, z, method, pad, u.dtype, u.device))
@@ -173,7 +173,7 @@ def paraxial_error(grid: Grid, z: float) -> float:
 
     with :math:`\rho` the longest way across the window, from one corner to the other.
 
-    Source: Goodman, Introduction to Fourier Optics, section 4.2.2.
+    Source: Goodman, Introduction to Fourier Optics, 3rd edition, section 4.2.2.
     """
     rho = math.hypot(*grid.extent)
     return math.inf if z == 0 else grid.wavenumber * rho**4 / (8 * abs(z) ** 3)
