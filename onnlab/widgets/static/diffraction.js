@@ -178,7 +178,7 @@ function render({ model, el }) {
     opening.describe(`Opening: ${name}, half width ${quantity(radius, "m")}, in a window ${width} wide.`);
     screen.describe(`Intensity ${quantity(distance, "m")} behind the opening: ${regime} region, peak ${number(peak)}.`);
     profile.describe(`Intensity along the horizontal line through the middle, ${width} long.`);
-    page.say(`${name}, ${quantity(distance, "m")}: Fresnel number ${number(fresnelNumber)}, peak intensity ${number(peak)}, ${method}.`);
+    page.say("result", `${name}, ${quantity(distance, "m")}: Fresnel number ${number(fresnelNumber)}, peak intensity ${number(peak)}, ${method}.`);
   }
 
   const put = (name, value) => {

@@ -114,7 +114,7 @@ function render({ model, el }) {
       ["Wavelength", quantity(bench.wavelength, "m")],
     ]);
     image.describe(`Image behind the mask, ${local.upright ? "turned upright" : "upside down"}; peak intensity ${number(peak)}.`);
-    page.say(`Mask: ${name}. ${light} of the light passes; peak of the image ${number(peak)}.`);
+    page.say("result", `Mask: ${name}. ${light} of the light passes; peak of the image ${number(peak)}.`);
   }
 
   function publish() {

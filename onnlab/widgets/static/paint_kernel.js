@@ -140,7 +140,7 @@ function render({ model, el }) {
       ["Light in PSF₋", dark],
     ]);
     difference.describe(`Difference of the two images times ${number(scale)}: from ${number(-swing)} to ${number(swing)}.`);
-    page.say(`Scale ${number(scale)}. Light in the two point spread functions: ${lit} and ${dark}. Difference up to ${number(swing)}.`);
+    page.say("result", `Scale ${number(scale)}. Light in the two point spread functions: ${lit} and ${dark}. Difference up to ${number(swing)}.`);
   }
 
   function publish(name = null) {

@@ -56,13 +56,13 @@ export const STYLE = `
 .onn legend,.onn-slider label{float:none;width:auto;font-size:13px;line-height:1.4;color:var(--soft);margin:0}
 .onn-choice>div{display:flex;flex-wrap:wrap;margin-top:.2rem;border:1px solid var(--line);border-radius:6px;overflow:hidden}
 .onn-choice label{position:relative;flex:1 0 auto;margin:0;cursor:pointer}
-.onn-choice input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;cursor:pointer}
+.onn-choice input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;pointer-events:none}
 .onn-choice span{display:block;padding:.32rem .7rem;font-size:13px;text-align:center;white-space:nowrap}
 .onn-choice label:hover span{background:var(--fill)}
 .onn-choice input:checked+span{background:var(--accent);color:var(--on-accent)}
 .onn-choice input:focus-visible+span{box-shadow:inset 0 0 0 2px var(--paper),inset 0 0 0 4px var(--accent)}
 .onn-slider{display:grid;grid-template-columns:1fr auto;gap:.1rem .8rem;flex:1 1 10rem;max-width:24rem;margin:0}
-.onn-slider output{font-size:13px;font-variant-numeric:tabular-nums}
+.onn-slider span{font-size:13px;font-variant-numeric:tabular-nums}
 .onn-slider input{grid-column:1/-1;width:100%;height:1.9rem;margin:0;accent-color:var(--accent);cursor:pointer}
 .onn-toggle{display:flex;align-items:center;gap:.45em;min-height:2rem;margin:0;font-size:13px;cursor:pointer}
 .onn-toggle input{width:1.05rem;height:1.05rem;margin:0;accent-color:var(--accent)}

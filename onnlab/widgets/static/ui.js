@@ -84,6 +84,9 @@ export function quantity(value, unit, digits = 3) {
 /** Write a number with so many significant digits and a true minus sign. */
 export const number = (value, digits = 3) => String(Number(value.toPrecision(digits))).replace("-", "−");
 
+const KEYS = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown", " ", "Enter"];
+const keep = (event) => KEYS.includes(event.key) && event.stopPropagation();
+
 /** The outline of an explorable: heading, pictures, what they say, controls, help, and a voice for screen readers. */
 export function frame(el, { title, help, layout = "", reset }) {
   const live = h("p", { class: "onn-live", role: "status", "aria-live": "polite" });
@@ -92,8 +95,8 @@ export function frame(el, { title, help, layout = "", reset }) {
   const controls = h("div", { class: "onn-controls" });
   const root = h(
     "div",
-    // JupyterLab must not take the arrow keys for moving between cells.
-    { class: "onn", role: "group", "aria-label": title, "data-lm-suppress-shortcuts": "true" },
+    // A notebook must not take the keys that move sliders and brushes for its own.
+    { class: "onn", role: "group", "aria-label": title, "data-lm-suppress-shortcuts": "true", onkeydown: keep },
     h("style", {}, STYLE),
     h(
       "div",
@@ -109,6 +112,7 @@ export function frame(el, { title, help, layout = "", reset }) {
   );
   el.replaceChildren(root);
   let timer = null;
+  const news = new Map();
   return {
     pictures,
     /** Lay out controls, row by row. */
@@ -118,10 +122,14 @@ export function frame(el, { title, help, layout = "", reset }) {
       const nodes = entries.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
       facts.replaceChildren(...nodes);
     },
-    /** Say a sentence to screen readers, once things are at rest. */
-    say(sentence) {
+    /** Say sentences to screen readers, once things are at rest: the last one about each topic. */
+    say(topic, sentence) {
+      news.set(topic, sentence);
       clearTimeout(timer);
-      timer = setTimeout(() => (live.textContent = sentence), 500);
+      timer = setTimeout(() => {
+        live.textContent = [...news.values()].join(" ");
+        news.clear();
+      }, 500);
     },
     close() {
       clearTimeout(timer);
@@ -289,7 +297,7 @@ export function paintable(picture, brush) {
         dab(x + 0.5, y + 0.5);
         done();
       }
-      say(where(x, y));
+      say("place", where(x, y));
     },
     keyup(event) {
       if (event.key === " ") held = false;
@@ -315,7 +323,7 @@ export function disc(px, py, radius, visit) {
 /** A slider. `text` words the value; `low`, `high`, `step` and `value` are those of the bare slider. */
 export function slider({ label, low, high, step, value, text, change, settle = () => {} }) {
   const id = unique();
-  const output = h("output", { for: id });
+  const output = h("span", { "aria-hidden": "true" }); // a screen reader has the same words from the slider
   const input = h("input", { type: "range", id, min: low, max: high, step });
   const node = h("div", { class: "onn-slider" }, h("label", { for: id }, label), output, input);
   const show = () => {
