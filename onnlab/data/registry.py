@@ -1,40 +1,50 @@
-"""The one function that loads data sets, and the list of those it knows."""
+"""The one function that loads data sets."""
 
-from collections.abc import Callable
-from importlib import resources
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from onnlab.data.dataset import Dataset, Split
+from onnlab.data.cache import SHIPPED, DataError, fetch
+from onnlab.data.dataset import Dataset, Split, stratified_indices
+from onnlab.data.sources import SOURCES, Arrays, Source
 
-
-def available() -> tuple[str, ...]:
-    """Return the names that :func:`load` knows."""
-    return tuple(_LOADERS)
+SEED = 0  # of the choice of the validation images, which is the same on every computer
 
 
 def load(name: str) -> Dataset:
     """Load a data set by its name.
 
-    Each call reads the file and returns fresh tensors: change them as you like.
+    Each call reads the file and returns fresh tensors: change them as you like. Test images are those of the
+    published test set. Validation images are drawn from the published training set, class by class, always
+    the same ones; the others keep their order.
 
     Parameters
     ----------
     name : str
-        ``"mnist-mini"``: 6 000 + 1 000 + 4 000 handwritten digits of 28 x 28 pixels. It comes with the
-        package, so it needs no network.
+        With the numbers of images for training, validation and test:
+
+        - ``"mnist-mini"``: 6 000 + 1 000 + 4 000 handwritten digits, 28 x 28 pixels. It comes with the
+          package, so it needs no network.
+        - ``"mnist"``: all 55 000 + 5 000 + 10 000 digits.
+        - ``"fashion-mnist"``: 55 000 + 5 000 + 10 000 pieces of clothing, 28 x 28 pixels.
+        - ``"cifar10"``: 45 000 + 5 000 + 10 000 animals and vehicles, 32 x 32 pixels in three colours.
+
+        All but the first are fetched on the first call, see :func:`fetch`.
 
     Returns
     -------
     Dataset
-        With the splits ``train``, ``validation`` and ``test``; images float32 ``(n, 1, 28, 28)`` in
-        [0, 1], labels int64 ``(n,)``.
+        With the splits ``train``, ``validation`` and ``test``; images float32 ``(n, channels, ny, nx)`` in
+        [0, 1], stored as bytes; labels int64 ``(n,)``.
 
     Raises
     ------
     ValueError
         If the name is unknown.
+    DataError
+        If the data set cannot be fetched, or its file cannot be read or holds something else.
 
     Examples
     --------
@@ -42,32 +52,61 @@ def load(name: str) -> Dataset:
     >>> digits.train.images.shape
     torch.Size([6000, 1, 28, 28])
     """
-    if name not in _LOADERS:
-        raise ValueError(f"name must be one of {', '.join(map(repr, available()))}, got {name!r}")
-    return _LOADERS[name]()
-
-
-def _mnist_mini() -> Dataset:
-    with (
-        resources.files("onnlab.data").joinpath("mnist_mini.npz").open("rb") as file,
-        np.load(file) as arrays,
-    ):
-        train, validation, test = (
-            Split(
-                torch.from_numpy(arrays[f"x_{split}"]).unsqueeze(1).float() / 255,
-                torch.from_numpy(arrays[f"y_{split}"]).long(),
-            )
-            for split in ("train", "validation", "test")
-        )
+    path = fetch(name)
+    arrays = _read(path)
+    if name == SHIPPED:
+        return _mnist_mini(arrays)
+    source = SOURCES[name]
+    checked = arrays.get("sha256", np.array([])).tolist() == list(source.files.values())
+    train = _split(arrays, "train", source, path)
+    held_out = torch.zeros(len(train), dtype=torch.bool)
+    generator = torch.Generator().manual_seed(SEED)
+    held_out[stratified_indices(train.labels, max(1, len(train) // source.held_out), generator)] = True
     return Dataset(
-        name="mnist-mini",
-        train=train,
-        validation=validation,
-        test=test,
-        classes=tuple("0123456789"),
-        credit="Part of MNIST: Y. LeCun, C. Cortes, C. J. C. Burges; CC BY-SA 3.0; "
-        "http://yann.lecun.com/exdb/mnist/",
+        name=name,
+        train=Split(train.pixels[~held_out], train.labels[~held_out]),
+        validation=Split(train.pixels[held_out], train.labels[held_out]),
+        test=_split(arrays, "test", source, path),
+        classes=source.classes,
+        credit=source.credit + ("" if checked else f"; pixels as found in {path.name}"),
     )
 
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {"mnist-mini": _mnist_mini}
+def _mnist_mini(arrays: Arrays) -> Dataset:
+    train, validation, test = (
+        Split(
+            torch.from_numpy(arrays[f"x_{split}"]).unsqueeze(1),
+            torch.from_numpy(arrays[f"y_{split}"]).long(),
+        )
+        for split in ("train", "validation", "test")
+    )
+    mnist = SOURCES["mnist"]
+    return Dataset(SHIPPED, train, validation, test, mnist.classes, f"Part of {mnist.credit}")
+
+
+def _read(path: Path) -> Arrays:
+    try:
+        with path.open("rb") as file, np.load(file) as arrays:
+            return dict(arrays)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read as .npz ({error}): delete it and try again") from error
+
+
+def _split(arrays: Arrays, split: str, source: Source, path: Path) -> Split:
+    """Make a split of images ``(n, ny, nx)`` or ``(n, ny, nx, channels)`` and their labels."""
+    for key in (f"x_{split}", f"y_{split}"):
+        if key not in arrays:
+            raise DataError(f"{path} must hold {key}, got {', '.join(arrays)}: mend the file or delete it")
+    x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    images = x[:, None] if x.ndim == 3 else np.moveaxis(x, -1, 1) if x.ndim == 4 else x
+    if x.dtype != np.uint8 or images.shape[1:] != source.shape or len(x) == 0:
+        raise DataError(
+            f"x_{split} in {path} must be uint8 images of (channels, ny, nx) = {source.shape}, channels "
+            f"last, got {x.dtype} of shape {x.shape}: mend the file or delete it"
+        )
+    if y.dtype.kind not in "ui" or y.shape != x.shape[:1] or y.min() < 0 or y.max() >= len(source.classes):
+        raise DataError(
+            f"y_{split} in {path} must be {len(x)} integers from 0 to {len(source.classes) - 1}, "
+            f"got {y.dtype} of shape {y.shape}: mend the file or delete it"
+        )
+    return Split(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(y.astype(np.int64)))
