@@ -22,7 +22,8 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 
 def test_the_library_has_lower_bounds_only() -> None:
-    assert {requirement.name for requirement in LIBRARY} == {"torch", "numpy", "matplotlib"}
+    names = {requirement.name for requirement in LIBRARY}
+    assert names == {"torch", "numpy", "matplotlib", "pooch", "filelock"}
     for requirement in LIBRARY:
         assert [bound.operator for bound in requirement.specifier] == [">="], requirement
 

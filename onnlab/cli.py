@@ -1,0 +1,50 @@
+"""The command line: ``onnlab data list``, ``onnlab data fetch NAME``, ``onnlab data path``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from onnlab.data import DataError, available, data_folder, fetch
+from onnlab.data.cache import SHIPPED, local_path
+from onnlab.data.sources import SOURCES
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command, ``sys.argv`` if none is given, and return its exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except DataError as error:
+        print(f"onnlab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("onnlab: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; each sets ``run``, which takes the parsed options."""
+    top = argparse.ArgumentParser(prog="onnlab", description="Optical neural networks, by command.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    data = commands.add_parser("data", help="the data sets and where they are kept")
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    listing = actions.add_parser("list", help="show the data sets, and which are on this computer")
+    listing.set_defaults(run=list_data)
+    fetching = actions.add_parser("fetch", help="download a data set, once, and print its file")
+    fetching.add_argument("name", choices=available(), metavar="NAME", help=" | ".join(available()))
+    fetching.set_defaults(run=lambda options: print(fetch(options.name)))
+    path = actions.add_parser("path", help="print the folder of the data sets (ONNLAB_DATA, or the default)")
+    path.set_defaults(run=lambda options: print(data_folder()))
+    return top
+
+
+def list_data(options: argparse.Namespace) -> None:
+    """Print a line for each data set: name, size, where it is."""
+    print(f"{'name':15}{'images':>8}  {'channels, ny, nx':18}{'here':18}credit")
+    print(f"{SHIPPED:15}{11_000:8}  {'1, 28, 28':18}{'in the package':18}Part of {SOURCES['mnist'].credit}")
+    for name, source in SOURCES.items():
+        here = "yes" if local_path(name).is_file() else f"no ({source.megabytes:.0f} MB)"
+        shape = ", ".join(map(str, source.shape))
+        print(f"{name:15}{source.size:8}  {shape:18}{here:18}{source.credit}")
