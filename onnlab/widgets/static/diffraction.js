@@ -3,7 +3,7 @@ import { choice, frame, number, picture, plot, quantity, redraw, share, slider }
 
 const PADDED = 2 * SIZE; // darkness around the window, so that light which leaves it is gone
 const INNER = 0.6; // of the radius: where the ring and the bar between the slits begin
-const PARAXIAL_TOLERANCE = 0.05; // radians
+const PARAXIAL_TOLERANCE = 1; // radians
 const SHAPES = [["circle", "Circle"], ["square", "Square"], ["slits", "Two slits"], ["ring", "Ring"]];
 const DEFAULTS = { shape: "circle", radius: 2e-4, distance: 0.02, wavelength: 532e-9, pitch: 1e-5, tone: "root" };
 
@@ -132,12 +132,12 @@ function render({ model, el }) {
   const page = frame(el, {
     title: "Diffraction behind an opening",
     help: "A plane wave of intensity 1 falls on the opening from behind. Move the distance slowly and watch the shadow dissolve.",
-    layout: "onn-pair",
+    layout: "onn-profile",
     reset,
   });
   const opening = picture("Opening", { map: "intensity", ends: ["closed", "open"] });
   const screen = picture("Intensity", { map: "intensity", ends: ["0", "peak"] });
-  const profile = plot("Line through the middle", "intensity / peak");
+  const profile = plot("Profile", "intensity / peak");
   page.pictures.append(opening.node, screen.node, profile.node);
 
   let transmission, intensity, cut;
@@ -171,7 +171,7 @@ function render({ model, el }) {
     screen.note(`after ${quantity(distance, "m")}`);
     page.tell([
       ["Fresnel number a²/λz", `${number(fresnelNumber)} (${regime})`],
-      ["Peak", `${number(peak)} × the incident light`],
+      ["Peak", `${number(peak)} × incident`],
       ["Method", method],
       ["Critical distance", quantity(criticalDistance(bench), "m")],
     ]);
