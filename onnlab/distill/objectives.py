@@ -1,0 +1,149 @@
+"""Objectives: what a training lowers. Each is a callable that turns a batch into one number."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from onnlab.distill.kd import check_settings, checked_logits, kd_loss
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What an objective gets to see of one training step.
+
+    Parameters
+    ----------
+    model : Module
+        The network in training.
+    images : Tensor
+        ``(n, channels, ny, nx)``, augmented already.
+    targets : Tensor
+        Classes, int64 ``(n,)`` or ``(n, ny, nx)``, or probabilities of the shape of the logits.
+    logits : Tensor
+        ``model(images)``, computed once for all objectives.
+    """
+
+    model: nn.Module
+    images: Tensor
+    targets: Tensor
+    logits: Tensor
+
+
+class Objective(ABC):
+    """Base of the objectives here: they can be weighted and added, ``CrossEntropy() + 0.5 * KD(teacher)``.
+
+    Your own needs no base: any function from a :class:`Batch` to one number is an objective, and can be
+    added to these.
+    """
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the value on a batch, one number that has a gradient."""
+
+    def __add__(self, other: Callable[[Batch], Tensor]) -> "Sum":
+        return Sum((*_terms(self), *_terms(other)))
+
+    def __radd__(self, other: Callable[[Batch], Tensor]) -> "Sum":
+        return Sum((*_terms(other), *_terms(self)))
+
+    def __mul__(self, weight: float) -> "Sum":
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+            return NotImplemented
+        return Sum(tuple((weight * inner, term) for inner, term in _terms(self)))
+
+    __rmul__ = __mul__
+
+
+Term = tuple[float, Callable[[Batch], Tensor]]
+
+
+@dataclass(frozen=True)
+class Sum(Objective):
+    """Weighted sum of objectives, each with its weight; made by ``+`` and ``*``."""
+
+    terms: tuple[Term, ...]
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the sum on a batch."""
+        return torch.stack([weight * term(batch) for weight, term in self.terms]).sum()
+
+    def __repr__(self) -> str:
+        return " + ".join(f"{weight:g} * {term!r}" for weight, term in self.terms)
+
+
+def _terms(objective: Callable[[Batch], Tensor]) -> tuple[Term, ...]:
+    return objective.terms if isinstance(objective, Sum) else ((1.0, objective),)
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Objective):
+    r"""Learn from the labels alone: :math:`-\log \sigma(z)_y`, mean over the batch.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share :math:`\epsilon`, from 0 to below 1, of each label that is spread evenly over all classes.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be from 0 to below 1, got {self.label_smoothing}")
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the cross entropy on a batch."""
+        logits = checked_logits(batch.logits, batch.targets)
+        return F.cross_entropy(logits, batch.targets, label_smoothing=self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class KD(Objective):
+    """Learn from a teacher's answers to the same augmented images, and from the labels: :func:`kd_loss`.
+
+    The teacher answers in eval mode and without gradient. Neither its weights nor its BatchNorm statistics
+    change; it is moved to the device of the images.
+
+    Parameters
+    ----------
+    teacher : Module
+        A trained network with as many classes as the student.
+    temperature, alpha : float
+        As in :func:`kd_loss`.
+    """
+
+    teacher: nn.Module
+    temperature: float = 4.0
+    alpha: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.teacher, nn.Module):
+            raise TypeError(f"teacher must be a torch.nn.Module, got {type(self.teacher).__name__}")
+        check_settings(self.temperature, self.alpha)
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the distillation loss on a batch."""
+        with inference(self.teacher.to(batch.images.device)) as teacher:
+            answers = teacher(batch.images)
+        return kd_loss(batch.logits, answers, batch.targets, self.temperature, self.alpha)
+
+    def __repr__(self) -> str:
+        return f"KD({type(self.teacher).__name__}, temperature={self.temperature}, alpha={self.alpha})"
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[nn.Module]:
+    """Hold a model in eval mode, without gradients; afterwards each of its layers is in its mode again."""
+    modes = [(layer, layer.training) for layer in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield model
+    finally:
+        for layer, training in modes:
+            layer.training = training
