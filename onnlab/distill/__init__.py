@@ -1,0 +1,30 @@
+"""Training, and distillation: learning from a teacher instead of from labels alone."""
+
+from onnlab.distill.augment import Augmentation, compose, mixup, random_flip, random_shift
+from onnlab.distill.checkpoint import load_checkpoint, save_checkpoint
+from onnlab.distill.history import Epoch, History, Scores
+from onnlab.distill.kd import kd_loss
+from onnlab.distill.objectives import KD, Batch, CrossEntropy, Objective
+from onnlab.distill.training import constant, cosine, evaluate, fit
+
+__all__ = [
+    "KD",
+    "Augmentation",
+    "Batch",
+    "CrossEntropy",
+    "Epoch",
+    "History",
+    "Objective",
+    "Scores",
+    "compose",
+    "constant",
+    "cosine",
+    "evaluate",
+    "fit",
+    "kd_loss",
+    "load_checkpoint",
+    "mixup",
+    "random_flip",
+    "random_shift",
+    "save_checkpoint",
+]

@@ -1,0 +1,247 @@
+"""Training and testing: one loop in plain PyTorch, the same for every network and objective."""
+
+import math
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from onnlab.data import Dataset, Split
+from onnlab.distill import _check as check
+from onnlab.distill._progress import Progress
+from onnlab.distill.augment import Augmentation
+from onnlab.distill.checkpoint import read_state, write_state
+from onnlab.distill.history import Epoch, History, Scores, best_of
+from onnlab.distill.kd import checked_logits
+from onnlab.distill.objectives import Batch, CrossEntropy, inference
+
+
+def cosine(progress: float) -> float:
+    r"""Fall from 1 to 0 as :math:`(1 + \cos \pi p) / 2`, over the progress :math:`p` from 0 to 1."""
+    return (1 + math.cos(math.pi * progress)) / 2
+
+
+def constant(progress: float) -> float:
+    """Stay at 1."""
+    return 1.0
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset,
+    objective: Callable[[Batch], Tensor] = CrossEntropy(),  # noqa: B008  # frozen
+    *,
+    epochs: int,
+    seed: int,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    schedule: Callable[[float], float] = cosine,
+    augment: Augmentation | None = None,
+    clip: float | None = None,
+    keep: Literal["best", "last"] = "best",
+    checkpoint: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "cpu",
+    autocast: bool = False,
+    progress: bool = True,
+) -> History:
+    """Train a network on ``data.train``; choose the best epoch on ``data.validation``; leave ``data.test``.
+
+    The network is trained in place, moved to the device, and left in eval mode. All randomness (order,
+    augmentation, dropout) follows from the seed and the epoch; the weights that you start from are yours to
+    seed. On one computer, with the same number of threads, the same seed gives the same weights, bit by bit.
+
+    Parameters
+    ----------
+    model : Module
+        From images ``(n, channels, ny, nx)`` to logits ``(n, classes)`` or ``(n, classes, ny, nx)``.
+    data : Dataset
+        See :func:`onnlab.data.load`.
+    objective : callable
+        What to lower: :class:`CrossEntropy`, :class:`KD`, a sum of them, or a function from a
+        :class:`Batch` to one number.
+    epochs : int
+        Passes over the training images.
+    seed : int
+        From 0; of the order, augmentation and dropout.
+    batch_size : int
+        Largest number of images in a step. An epoch is cut into batches that are equal to within one image.
+    learning_rate : float
+        Step size at the start.
+    optimiser : callable
+        Called as ``optimiser(parameters, lr=learning_rate)``: a class of :mod:`torch.optim`, or
+        ``partial(torch.optim.SGD, momentum=0.9)``. It gets the parameters that require a gradient.
+    schedule : callable
+        From the share of steps done, in [0, 1), to a factor of the learning rate.
+    augment : callable, optional
+        From ``(images, targets, generator)`` to images and targets, such as :func:`random_shift`.
+    clip : float, optional
+        Largest norm of the gradient; a longer one is shortened to it.
+    keep : {"best", "last"}
+        Weights to end with: those of :attr:`History.best`, or those of the last epoch.
+    checkpoint : path, optional
+        File to which the run is saved after each epoch. Call again with the same arguments, and a run that
+        was killed goes on, to the result that it would have had.
+    device : str or device
+        For example ``"cuda"``. All images are moved there, as bytes.
+    autocast : bool
+        Compute in bfloat16 where PyTorch holds it to be safe. Meant for GPUs.
+    progress : bool
+        Show a line on standard error.
+
+    Returns
+    -------
+    History
+        One row for each epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of the wrong type or out of range, or the checkpoint is of another run.
+    FloatingPointError
+        If images, logits, loss or gradient stop being finite. The message names the step and which was first.
+    """
+    check.model_and_data(model, data)
+    check.whole("epochs", epochs, 1)
+    check.whole("seed", seed, 0, 2**32 - 1)
+    check.whole("batch_size", batch_size, 1)
+    check.above_zero("learning_rate", learning_rate)
+    if clip is not None:
+        check.above_zero("clip", clip)
+    if keep not in ("best", "last"):
+        raise ValueError(f"keep must be 'best' or 'last', got {keep!r}")
+    file = Path(checkpoint) if checkpoint is not None else None
+    if file:
+        check.folder_exists(file)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    recipe = {
+        "model": type(model).__name__,
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "data": data.name,
+        "images": len(data.train),
+        "objective": _described(objective),
+        "epochs": epochs,
+        "seed": seed,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "optimiser": _described(optimiser),
+        "schedule": _described(schedule),
+        "augment": _described(augment),
+        "clip": clip,
+        "keep": keep,
+        "autocast": autocast,
+    }
+
+    device = torch.device(device)
+    train, validation = _moved(data.train, device), _moved(data.validation, device)
+    model.to(device)  # before the optimiser, which makes its own tensors beside the weights
+    optimizer = optimiser(parameters, lr=learning_rate)
+    steps = math.ceil(len(train) / batch_size)
+    # The randomness of an epoch depends on nothing that was drawn before it, so that a run can go on there.
+    seeds = torch.randint(2**31, (epochs, 2), generator=Generator().manual_seed(seed)).tolist()
+    rows: list[Epoch] = []
+    best: dict[str, Tensor] = {}
+    if file and (state := read_state(file, recipe)):
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimiser"])
+        rows, best = [Epoch(*row) for row in state["rows"]], state["best"]
+
+    gpus = range(torch.cuda.device_count())
+    with torch.random.fork_rng(gpus), Progress(epochs, steps, progress) as line:
+        for epoch in range(len(rows), epochs):
+            start, total = time.perf_counter(), 0.0
+            generator = Generator().manual_seed(seeds[epoch][0])
+            torch.manual_seed(seeds[epoch][1])  # dropout has no generator of its own
+            model.train()
+            order = torch.randperm(len(train), generator=generator).to(device)
+            for step, indices in enumerate(order.tensor_split(steps)):
+                images, targets = train[indices]
+                if augment:
+                    images, targets = augment(images, targets, generator)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate * schedule((epoch + step / steps) / epochs)
+                with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+                    batch = Batch(model, images, targets, model(images))
+                    loss = objective(batch)
+                check.one_number(loss)
+                optimizer.zero_grad()
+                loss.backward()
+                norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+                value = loss.item()
+                if not math.isfinite(value + norm.item()):
+                    raise FloatingPointError(check.diagnose(batch, loss, epoch * steps + step + 1, epoch + 1))
+                if clip:
+                    nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+                optimizer.step()
+                total += value * len(indices)
+                line.step(epoch, step, value)
+            scores = evaluate(model, validation, autocast=autocast)
+            if not math.isfinite(scores.loss):
+                raise FloatingPointError(check.diagnose_validation(model, (epoch + 1) * steps, epoch + 1))
+            seconds = time.perf_counter() - start
+            rows.append(Epoch(epoch + 1, total / len(train), scores.loss, scores.accuracy, seconds))
+            if keep == "best" and best_of(rows) is rows[-1]:
+                best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if file:
+                state = {"model": model.state_dict(), "optimiser": optimizer.state_dict(), "best": best}
+                write_state(file, recipe, {**state, "rows": [tuple(row) for row in rows]})
+            line.epoch(rows[-1])
+
+    if keep == "best":
+        model.load_state_dict(best)
+    model.eval()
+    return History(tuple(rows), best_of(rows).epoch if keep == "best" else epochs, recipe)
+
+
+def evaluate(model: nn.Module, split: Split, *, batch_size: int = 500, autocast: bool = False) -> Scores:
+    """Measure a network on a split, in eval mode and without gradients; afterwards it is as it was.
+
+    Parameters
+    ----------
+    model : Module
+        From images ``(n, channels, ny, nx)`` to logits ``(n, classes)`` or ``(n, classes, ny, nx)``.
+    split : Split
+        For example ``data.test``, once, at the end.
+    batch_size : int
+        Images at a time. It changes the memory that is needed, not the result.
+    autocast : bool
+        Compute in bfloat16 where PyTorch holds it to be safe.
+
+    Returns
+    -------
+    Scores
+        Accuracy, cross entropy and number of images. With labels of pixels, both are means over pixels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the output of the model does not fit the labels, or the batch size is below 1.
+    """
+    check.whole("batch_size", batch_size, 1)
+    device = next(model.parameters(), torch.empty(0)).device
+    right, loss, count = 0, 0.0, 0
+    with inference(model), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        for start in range(0, len(split), batch_size):
+            images, labels = split[start : start + batch_size]
+            labels = labels.to(device)
+            logits = checked_logits(model(images.to(device)), labels)
+            right += int((logits.argmax(dim=1) == labels).sum())
+            loss += F.cross_entropy(logits, labels, reduction="sum").item()
+            count += labels.numel()
+    return Scores(right / count, loss / count, len(split))
+
+
+def _moved(split: Split, device: torch.device) -> Split:
+    """Put a split on a device, as bytes if it is bytes."""
+    return Split(split.pixels.to(device), split.labels.to(device))
+
+
+def _described(setting: object) -> str:
+    """Text for a function, class or object that is the same in every process: no addresses in memory."""
+    return getattr(setting, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(setting))
