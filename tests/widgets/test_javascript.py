@@ -153,7 +153,7 @@ def test_diffraction_equals_propagate(javascript: JavaScript, shape: str, distan
     bench = {name: getattr(widget, name) for name in ("shape", "distance", "radius", "wavelength", "pitch")}
     lines = "answer = [m.aperture(given), m.diffract(m.aperture(given), given), m.chooseMethod(given)];"
     aperture, intensity, method = javascript("diffraction", lines, bench)
-    assert relative_error(aperture, widget.aperture) <= 1e-12
+    assert relative_error(aperture, widget.aperture) <= 1e-11  # differences of areas of the whole circle
     assert relative_error(intensity, widget.intensity) <= 1e-6
     assert method == choose_method(widget.grid, distance).method
 
