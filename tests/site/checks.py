@@ -58,6 +58,7 @@ def errors(line: ConsoleMessage) -> list[str]:
 def everything(visited: Visit) -> list[str]:
     """All complaints about a page: as loaded, in light and dark, on a desktop and on a phone."""
     page = visited.page
+    unfold(page)
     found = untypeset_formulas(page) + bad_figures(page) + dead_explorables(page)
     found += [f"light: {one}" for one in barriers(page)]
     choose(page, "dark")
@@ -66,6 +67,21 @@ def everything(visited: Visit) -> list[str]:
     found += [f"phone: {one}" for one in too_wide(page)]
     page.set_viewport_size(DESKTOP)
     return found + visited.complaints
+
+
+def unfold(page: Page) -> None:
+    """Open all that is folded away, so that it is checked as well."""
+    folded = page.evaluate(
+        """() => {
+            const boxes = document.querySelectorAll("article details:not([open])");
+            const titles = document.querySelectorAll("article .toggle-hidden > .admonition-title");
+            boxes.forEach((one) => (one.open = true));
+            titles.forEach((one) => one.click());
+            return boxes.length + titles.length;
+        }"""
+    )
+    if folded:
+        page.wait_for_timeout(1000)  # the theme waits a moment before it looks for what now scrolls
 
 
 def choose(page: Page, scheme: Literal["light", "dark"]) -> None:
@@ -104,7 +120,7 @@ def bad_figures(page: Page) -> list[str]:
                 if (alt.split(/\s+/).length < 3 || /\.(png|svg|jpe?g|webp|gif)$/i.test(alt)) {
                     found.push(`${name}: no description, alt is "${alt}"`);
                 }
-                const caption = image.closest("figure")?.querySelector("figcaption")?.innerText.trim();
+                const caption = image.closest("figure")?.querySelector("figcaption")?.textContent.trim();
                 if (!caption) found.push(`${name}: no caption`);
                 if (!image.complete || image.naturalWidth === 0) found.push(`${name}: not loaded`);
                 else if (image.getBoundingClientRect().width < 200) found.push(`${name}: too small to read`);

@@ -31,6 +31,7 @@ DEFECTS = {
         "<style>@media (prefers-color-scheme: dark) {p {background: #222}}</style><p>Black on black.</p>",
         "dark: color-contrast",
     ),
+    "defect in a closed box": ("<details><summary>Box</summary><button></button></details>", "button-name"),
     "button without a name": ("<button></button>", "button-name"),
     "wider than a phone": ("<div style='width:900px'>A wide line.</div>", "phone: the page is"),
 }

@@ -115,7 +115,7 @@ def test_painting_a_mask_changes_the_image_as_the_library_says(chromium: Browser
 @pytest.mark.parametrize("preset", ["Low", "High", "Band", "Half-plane π", "Vortex", "Defocus"])
 def test_preset_masks(alive: Callable[..., Page], preset: str) -> None:
     explorable = alive(FourierMask()).locator(".onnlab-explorable")
-    explorable.get_by_role("radio", name=preset, exact=True).check()
+    explorable.get_by_role("radio", name=preset, exact=True).check(force=True)
     assert_equal(array(explorable, "image"), image_of(explorable))
 
 
@@ -204,7 +204,7 @@ def test_all_kinds_on_one_page(alive: Callable[..., Page]) -> None:
     ids = page.eval_on_selector_all("[id]", "(all) => all.map((one) => one.id)")
     assert len(ids) == len(set(ids))
     second, fourth = page.locator(".onnlab-explorable").nth(1), page.locator(".onnlab-explorable").nth(3)
-    second.get_by_role("radio", name="Low", exact=True).check()
+    second.get_by_role("radio", name="Low", exact=True).check(force=True)
     assert second.locator("input:checked[value=low]").count() == 1
     assert fourth.locator("input:checked[value=open]").count() == 1
     assert array(second, "mask").ne(array(fourth, "mask")).any()

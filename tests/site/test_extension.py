@@ -53,6 +53,7 @@ def test_runtimes_show_the_slowest_only() -> None:
         ),
         ('<div role="list" class="citation-list">', '<div class="citation-list">'),
         ('<div class="citation" id="id2" role="doc-biblioentry">', '<div class="citation" id="id2">'),
+        ('<summary aria-label="Toggle hidden content">\n<p>Show', "<summary>\n<p>Show"),
         ('<i class="theme-switch fa-solid" data-mode="light" title="Light"></i>', 'data-mode="light"></i>'),
     ],
 )

@@ -13,6 +13,8 @@ REPAIRS = {
     r"(>([^<>]+)</a><details[^>]*>)<summary>": r'\1<summary aria-label="Pages of \2">',
     # The search button is called what it shows.
     r'(<button class="btn search-button-field[^>]*?) aria-label="Search"': r"\1",
+    # So is a cell that shows its code when asked.
+    r'<summary aria-label="Toggle hidden content">': "<summary>",
     # Icons are not read out.
     r'(<i class="theme-switch[^>]*?) title="[^"]*"': r"\1",
     # The list of references uses no withdrawn role, and no role for its entries without one for the list.

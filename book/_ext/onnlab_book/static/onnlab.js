@@ -10,6 +10,15 @@ function reachWideFormulas() {
   }
 }
 
+// What opens may hold code that scrolls: on a resize the theme looks for it again, and so do we for formulas.
+function lookAgain(event) {
+  if (event.target.closest?.("details, .toggle")) {
+    requestAnimationFrame(() => window.dispatchEvent(new Event("resize")));
+  }
+}
+document.addEventListener("toggle", lookAgain, true);
+document.addEventListener("click", lookAgain);
+
 window.addEventListener("load", () => {
   const typeset = window.MathJax?.startup?.promise ?? Promise.resolve();
   typeset.then(reachWideFormulas);
