@@ -147,7 +147,7 @@ def test_packed_numbers_survive(javascript: JavaScript) -> None:
 
 
 @pytest.mark.parametrize("shape", ["circle", "square", "slits", "ring"])
-@pytest.mark.parametrize("distance", [1e-3, 0.02, 0.06, 0.2])  # two methods, and the gap between them
+@pytest.mark.parametrize("distance", [1e-3, 0.02, 0.06, 0.2])  # both methods
 def test_diffraction_equals_propagate(javascript: JavaScript, shape: str, distance: float) -> None:
     widget = Diffraction(shape=shape, distance=distance, radius=2.3e-4, wavelength=488e-9)
     bench = {name: getattr(widget, name) for name in ("shape", "distance", "radius", "wavelength", "pitch")}
@@ -156,6 +156,15 @@ def test_diffraction_equals_propagate(javascript: JavaScript, shape: str, distan
     assert relative_error(aperture, widget.aperture) <= 1e-11  # differences of areas of the whole circle
     assert relative_error(intensity, widget.intensity) <= 1e-6
     assert method == choose_method(widget.grid, distance).method
+
+
+def test_method_is_that_of_the_library_at_every_distance(javascript: JavaScript) -> None:
+    grid = Diffraction().grid
+    distances = torch.logspace(-3, 0, 200, dtype=torch.float64).tolist()
+    lines = "answer = given.map((distance) => m.chooseMethod({ pitch: 1e-5, wavelength: 532e-9, distance }));"
+    expected = [choose_method(grid, z).method for z in distances]
+    assert set(expected) == {"angular_spectrum", "fresnel"}
+    assert javascript("diffraction", lines, distances) == expected
 
 
 def test_critical_distance_is_that_of_the_padded_grid(javascript: JavaScript) -> None:

@@ -31,10 +31,11 @@ const clamp = (v) => Math.min(1, Math.max(0, v));
 
 // Area of the circle of radius r within the rectangle from the origin to (y, x), odd in both.
 function areaFromOrigin(y, x, r) {
-  const underArc = (u) => (u * Math.sqrt(Math.max(0, r ** 2 - u ** 2)) + r ** 2 * Math.asin(u / r)) / 2;
+  const opposite = (u) => Math.sqrt((r - u) * (r + u));
+  const underArc = (u) => (u * opposite(u) + r ** 2 * Math.asin(u / r)) / 2;
   const [height, width] = [Math.min(r, Math.abs(y)), Math.min(r, Math.abs(x))];
   // Left of this place the rectangle is lower than the arc; right of it the arc is the limit.
-  const meets = Math.min(Math.sqrt(r ** 2 - height ** 2), width);
+  const meets = Math.min(opposite(height), width);
   return Math.sign(y) * Math.sign(x) * (height * meets + underArc(width) - underArc(meets));
 }
 

@@ -16,7 +16,7 @@ const PRESETS = {
 function gaussian(side) {
   const line = Array.from({ length: side }, (_, i) => Math.exp(-2 * ((2 * (i - (side - 1) / 2)) / side) ** 2));
   const total = line.reduce((sum, v) => sum + v) ** 2;
-  return line.map((a) => line.map((b) => (a * b) / total));
+  return line.map((a) => line.map((b) => Math.fround((a * b) / total))); // the precision that Python keeps
 }
 
 /** The kernel of a preset, as rows, in the middle of side x side cells. */
@@ -65,7 +65,6 @@ function drawCells(shown, kernel, map, low, high, numbers = false) {
   const { context: c, canvas } = shown;
   const lut = colours(map);
   const cell = canvas.width / kernel.length;
-  c.font = `${Math.round(cell * 0.42)}px system-ui, sans-serif`;
   c.textAlign = "center";
   c.textBaseline = "middle";
   kernel.forEach((row, y) =>
@@ -78,7 +77,9 @@ function drawCells(shown, kernel, map, low, high, numbers = false) {
       c.strokeRect(x * cell, y * cell, cell, cell);
       if (!numbers || value === 0) return;
       c.fillStyle = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#000" : "#fff";
-      c.fillText(number(value, 2).replace(/^(−?)0\./, "$1."), (x + 0.5) * cell, (y + 0.5) * cell);
+      const text = number(Number(value.toFixed(3))).replace(/^(−?)0\./, "$1.");
+      c.font = `${Math.round(cell * Math.min(0.42, 1.5 / text.length))}px system-ui, sans-serif`;
+      c.fillText(text, (x + 0.5) * cell, (y + 0.5) * cell);
     }),
   );
 }
@@ -93,6 +94,7 @@ function render({ model, el }) {
     help:
       "Paint signed numbers. Light cannot be negative, so the kernel is split in two; two pictures are taken, and a " +
       "computer subtracts them. With the keyboard: arrow keys move, the space bar paints.",
+    layout: "onn-pair",
     reset,
   });
   const cells = { size: 7 * CELL, smooth: true };
@@ -143,22 +145,23 @@ function render({ model, el }) {
     page.say("result", `Scale ${number(scale)}. Light in the two point spread functions: ${lit} and ${dark}. Difference up to ${number(swing)}.`);
   }
 
-  function publish(name = null) {
-    shared.put("kernel", () => kernel.map((row) => [...row]));
-    controls.presets.set(name);
+  const named = () => Object.keys(PRESETS).find((name) => String(preset(name, kernel.length)) === String(kernel));
+  function use(rows) {
+    kernel = rows;
+    controls.presets.set(named());
     controls.side.set(String(kernel.length));
     view.soon();
   }
-  function take(name) {
-    kernel = preset(name, kernel.length);
-    publish(name);
+  function publish(rows) {
+    use(rows);
+    shared.put("kernel", () => kernel.map((row) => [...row]));
   }
   const brush = {
     label: "Kernel. Arrow keys move between cells, the space bar sets a cell to the value of the brush.",
     radius: () => 0,
     dab(x, y) {
-      kernel = kernel.map((row, i) => row.map((v, j) => (i === Math.floor(y) && j === Math.floor(x) ? value : v)));
-      publish();
+      const hit = (i, j) => i === Math.floor(y) && j === Math.floor(x);
+      publish(kernel.map((row, i) => row.map((v, j) => (hit(i, j) ? value : v))));
     },
     done: shared.flush,
     where: (x, y) => `Kernel, row ${y + 1}, column ${x + 1}: ${number(kernel[y][x])}.`,
@@ -173,14 +176,14 @@ function render({ model, el }) {
     presets: choice({
       label: "Kernel",
       options: Object.entries(PRESETS).map(([key, [text]]) => [key, text]),
-      value: model.get("kernel") ? null : "sobel",
-      change: take,
+      value: named(),
+      change: (name) => publish(preset(name, kernel.length)),
     }),
     side: choice({
       label: "Cells",
       options: SIDES.map((n) => [String(n), `${n} × ${n}`]),
       value: String(kernel.length),
-      change: (n) => ((kernel = resized(kernel, Number(n))), publish()),
+      change: (n) => publish(resized(kernel, Number(n))),
     }),
     value: slider({
       label: "Value of the brush",
@@ -195,16 +198,10 @@ function render({ model, el }) {
   page.control(object.controls, [controls.presets], [controls.side, controls.value]);
 
   function reset() {
-    kernel = preset("sobel", 7);
     object.reset();
-    publish("sobel");
+    publish(preset("sobel", 7));
   }
-  shared.on("kernel", () => {
-    kernel = stored();
-    controls.presets.set(null);
-    controls.side.set(String(kernel.length));
-    view.soon();
-  });
+  shared.on("kernel", () => use(stored()));
   const exact = (array) => (view.now(), Float64Array.from(array()));
   el.onnlab = {
     get object() {

@@ -12,18 +12,20 @@ export const STYLE = `
 @media (prefers-color-scheme:dark){:root:not([data-theme]) body:not([data-jp-theme-light]) .onn{${DARK}}}
 :root[data-theme=dark] .onn,body[data-jp-theme-light=false] .onn{${DARK}}
 .onn *{box-sizing:border-box}
-.onn p,.onn dl,.onn dd,.onn dt,.onn figure,.onn fieldset,.onn legend{margin:0;padding:0;border:0;min-width:0}
+.onn p,.onn dl,.onn .onn-facts dd,.onn .onn-facts dt,.onn figure,.onn fieldset,.onn legend{margin:0;padding:0;border:0;min-width:0}
 .onn-head{display:flex;justify-content:space-between;align-items:center;gap:1rem;margin-bottom:.7rem}
 .onn .onn-title{font-size:15px;font-weight:600}
-.onn-pictures{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.8rem}
-@container (min-width:760px){.onn-pictures{grid-template-columns:repeat(4,minmax(0,1fr))}
-  .onn-pictures.onn-pair{grid-template-columns:repeat(2,minmax(0,1fr)) minmax(0,1.4fr)}}
+.onn-pictures{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.8rem;max-width:36rem;margin:0 auto}
+@container (min-width:680px){.onn-pictures{grid-template-columns:repeat(4,minmax(0,1fr));max-width:none}
+  .onn-pictures.onn-profile{grid-template-columns:repeat(2,minmax(0,1fr)) minmax(0,1.4fr)}}
+@container (min-width:680px) and (max-width:799px){.onn-pictures.onn-pair{grid-template-columns:repeat(2,minmax(0,1fr));
+  max-width:36rem}}
 .onn-grid4{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem .8rem;align-content:space-between}
 @container (max-width:479px){.onn-grid4,.onn-grid4~figure{grid-column:1/-1}}
 .onn [hidden]{display:none}
 .onn figure{display:flex;flex-direction:column}
 .onn figure.onn-wide{grid-column:1/-1}
-@container (min-width:760px){.onn figure.onn-wide{grid-column:auto}}
+@container (min-width:680px){.onn figure.onn-wide{grid-column:auto}}
 .onn figcaption{display:flex;justify-content:space-between;align-items:baseline;gap:.5em;margin-bottom:.25rem;
   text-align:left;font-size:13px;line-height:1.3;color:var(--soft)}
 .onn-name{font-weight:600;color:var(--ink);white-space:nowrap}
@@ -46,21 +48,21 @@ export const STYLE = `
 .onn-plot text{font-size:12px;fill:var(--soft)}
 .onn-grid{stroke:var(--line);stroke-width:1;fill:none}
 .onn-line{stroke:var(--accent);stroke-width:2;fill:none;stroke-linejoin:round}
-.onn .onn-facts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr));gap:.15rem 1rem;margin-top:.7rem;
-  font-size:13px}
-.onn-facts div{display:flex;gap:.4em}
-.onn-facts dt{font-weight:400;color:var(--soft)}
-.onn-facts dd{font-variant-numeric:tabular-nums}
+.onn .onn-facts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem .8rem;margin-top:.8rem;
+  font-size:13px;line-height:1.4;white-space:nowrap}
+@container (min-width:560px){.onn .onn-facts{grid-template-columns:repeat(4,minmax(0,1fr))}}
+.onn .onn-facts dt{float:none;width:auto;font-weight:400;font-size:12px;color:var(--soft)}
+.onn .onn-facts dd{float:none;width:auto;font-variant-numeric:tabular-nums}
 .onn-controls{display:grid;gap:.7rem;margin-top:.8rem;padding-top:.8rem;border-top:1px solid var(--line)}
 .onn-controls>div{display:flex;flex-wrap:wrap;align-items:end;gap:.7rem 1.2rem}
 .onn legend,.onn-slider label{float:none;width:auto;font-size:13px;line-height:1.4;color:var(--soft);margin:0}
 .onn-choice>div{display:flex;flex-wrap:wrap;margin-top:.2rem;border:1px solid var(--line);border-radius:6px;overflow:hidden}
-.onn-choice label{position:relative;flex:1 0 auto;margin:0;cursor:pointer}
-.onn-choice input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;pointer-events:none}
-.onn-choice span{display:block;padding:.32rem .7rem;font-size:13px;text-align:center;white-space:nowrap}
-.onn-choice label:hover span{background:var(--fill)}
-.onn-choice input:checked+span{background:var(--accent);color:var(--on-accent)}
-.onn-choice input:focus-visible+span{box-shadow:inset 0 0 0 2px var(--paper),inset 0 0 0 4px var(--accent)}
+.onn-choice label{position:relative;flex:1 0 auto;margin:0;padding:.32rem .7rem;font-size:13px;text-align:center;
+  white-space:nowrap;cursor:pointer}
+.onn-choice input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;cursor:pointer}
+.onn-choice label:hover{background:var(--fill)}
+.onn-choice label:has(:checked){background:var(--accent);color:var(--on-accent)}
+.onn-choice label:has(:focus-visible){box-shadow:inset 0 0 0 2px var(--paper),inset 0 0 0 4px var(--accent)}
 .onn-slider{display:grid;grid-template-columns:1fr auto;gap:.1rem .8rem;flex:1 1 10rem;max-width:24rem;margin:0}
 .onn-slider span{font-size:13px;font-variant-numeric:tabular-nums}
 .onn-slider input{grid-column:1/-1;width:100%;height:1.9rem;margin:0;accent-color:var(--accent);cursor:pointer}
@@ -74,6 +76,6 @@ export const STYLE = `
 .onn .onn-help{margin-top:.8rem;font-size:13px;color:var(--soft)}
 .onn .onn-live{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 @container (max-width:479px){.onn-choice,.onn-slider{flex:1 1 100%;max-width:none}}
-@media (pointer:coarse){.onn-choice span{padding:.55rem .75rem}.onn-slider input{height:2.2rem}.onn-button{padding:.5rem .9rem}}
-@media (forced-colors:active){.onn-choice input:checked+span{outline:2px solid Highlight}}
+@media (pointer:coarse){.onn-choice label{padding:.55rem .75rem}.onn-slider input{height:2.2rem}.onn-button{padding:.5rem .9rem}}
+@media (forced-colors:active){.onn-choice label:has(:checked){outline:2px solid Highlight}}
 `;

@@ -343,7 +343,7 @@ export function choice({ label, options, value, change }) {
   const inputs = options.map(([key]) =>
     h("input", { type: "radio", name, value: key, onclick: () => change(key) }),
   );
-  const labels = options.map(([, text], i) => h("label", {}, inputs[i], h("span", {}, text)));
+  const labels = options.map(([, text], i) => h("label", {}, inputs[i], text));
   const node = h("fieldset", { class: "onn-choice" }, h("legend", {}, label), h("div", {}, ...labels));
   const set = (key) => inputs.forEach((input) => (input.checked = input.value === key));
   set(value);
