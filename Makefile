@@ -66,7 +66,7 @@ $(HTML):
 archive: $(HTML)
 	mkdir -p dist
 	rm -f dist/onnlab-book.zip*
-	cd _build/html && $(abspath $(PY)) -m zipfile -c $(CURDIR)/dist/onnlab-book.zip *
+	cd _build && $(abspath $(PY)) -m zipfile -c $(CURDIR)/dist/onnlab-book.zip html
 	cd dist && sha256sum onnlab-book.zip > onnlab-book.zip.sha256
 
 format: venv
