@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 STATIC = Path(__file__).with_name("static")
-SHARED = ("lib", "style", "ui")  # in this order: each uses only those before it
+SHARED = ("lib", "style", "ui", "paint")  # in this order: each uses only those before it
 
 _IMPORT = re.compile(r'^import [^;]*? from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const|function)", re.MULTILINE)

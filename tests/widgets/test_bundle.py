@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from onnlab.widgets import Diffraction, FourierMask, PaintKernel
-from onnlab.widgets._bundle import FALLBACK, STATIC, bundle, modules, twin
+from onnlab.widgets._bundle import FALLBACK, SHARED, STATIC, bundle, modules, twin
 
 WIDGETS = [Diffraction, FourierMask, PaintKernel]
 
@@ -47,7 +47,7 @@ def test_bundle_is_a_module_that_renders(name: str) -> None:
 def test_modules_share_nothing_but_what_is_shared() -> None:
     for name in modules():
         sources = re.findall(r'from "(.+?)";', (STATIC / f"{name}.js").read_text(encoding="utf-8"))
-        assert set(sources) <= {"./lib.js", "./ui.js"}
+        assert set(sources) <= {f"./{shared}.js" for shared in SHARED}
 
 
 @pytest.mark.parametrize("name", ["nothing", "lib", "../diffraction", ""])

@@ -1,17 +1,58 @@
 import { AREA, SIZE, fft, fft2, field, largest } from "./lib.js";
-import { choice, frame, number, picture, plot, quantity, redraw, share, slider } from "./ui.js";
+import {
+  choice,
+  expose,
+  frame,
+  initial,
+  number,
+  picture,
+  plot,
+  quantity,
+  redraw,
+  share,
+  slider,
+} from "./ui.js";
 
 const PADDED = 2 * SIZE; // darkness around the window, so that light which leaves it is gone
 const INNER = 0.6; // of the radius: where the ring and the bar between the slits begin
 const PARAXIAL_TOLERANCE = 1; // radians
-const SHAPES = [["circle", "Circle"], ["square", "Square"], ["slits", "Two slits"], ["ring", "Ring"]];
-const DEFAULTS = { shape: "circle", radius: 2e-4, distance: 0.02, wavelength: 532e-9, pitch: 1e-5, tone: "root" };
+const SHAPES = { circle: "Circle", square: "Square", slits: "Two slits", ring: "Ring" };
+const DEFAULTS = {
+  shape: "circle",
+  radius: 2e-4,
+  distance: 0.02,
+  wavelength: 532e-9,
+  pitch: 1e-5,
+  tone: "root",
+};
 
 // How intensities between 0 and 1 are shown, and the ticks of their axis.
 const TONES = {
-  linear: [(v) => v, [[0, "0"], [0.5, "0.5"], [1, "1"]]],
-  root: [Math.sqrt, [[0, "0"], [0.1, "0.1"], [0.5, "0.5"], [1, "1"]]],
-  log: [(v) => Math.max(0, 1 + Math.log10(Math.max(v, 1e-9)) / 4), [[1e-4, "10⁻⁴"], [1e-2, "10⁻²"], [1, "1"]]],
+  linear: [
+    (v) => v,
+    [
+      [0, "0"],
+      [0.5, "0.5"],
+      [1, "1"],
+    ],
+  ],
+  root: [
+    Math.sqrt,
+    [
+      [0, "0"],
+      [0.1, "0.1"],
+      [0.5, "0.5"],
+      [1, "1"],
+    ],
+  ],
+  log: [
+    (v) => Math.max(0, 1 + Math.log10(Math.max(v, 1e-9)) / 4),
+    [
+      [1e-4, "10⁻⁴"],
+      [1e-2, "10⁻²"],
+      [1, "1"],
+    ],
+  ],
 };
 
 /** Transmission of the opening: cells on its rim are partly open, by the share of their area. */
@@ -84,7 +125,8 @@ function angularSpectrum({ pitch, wavelength, distance }) {
   return out;
 }
 
-// The transform of the sampled impulse response, one axis at a time; its constant phase shows in no intensity.
+// The transform of the sampled impulse response, one axis at a time. Its constant phase is left out: no
+// intensity shows it.
 function fresnel({ pitch, wavelength, distance }) {
   const axis = { re: new Float64Array(PADDED), im: new Float64Array(PADDED) };
   for (let i = 0; i < PADDED; i++) {
@@ -125,19 +167,26 @@ export function diffract(opening, bench) {
   return intensity;
 }
 
-const REGIMES = [[10, "shadow"], [0.5, "Fresnel"], [0, "Fraunhofer"]];
+const REGIMES = [
+  [10, "shadow"],
+  [0.5, "Fresnel"],
+  [0, "Fraunhofer"],
+];
 
 function render({ model, el }) {
-  const bench = Object.fromEntries(Object.entries(DEFAULTS).map(([k, v]) => [k, model.get(k) ?? v]));
+  const first = initial(model, DEFAULTS);
+  const bench = { ...first };
   const shared = share(model);
   const page = frame(el, {
     title: "Diffraction behind an opening",
-    help: "A plane wave of intensity 1 falls on the opening from behind. Move the distance slowly and watch the shadow dissolve.",
+    help:
+      "A plane wave of intensity 1 falls on the opening from behind. Move the distance slowly and watch " +
+      "the shadow dissolve.",
     layout: "onn-profile",
-    reset,
+    reset: () => Object.entries(first).forEach(([name, value]) => (show(name, value), put(name, value))),
   });
-  const opening = picture("Opening", { map: "intensity", ends: ["closed", "open"] });
-  const screen = picture("Intensity", { map: "intensity", ends: ["0", "peak"] });
+  const opening = picture("Opening", { ends: ["closed", "open"] });
+  const screen = picture("Intensity", { ends: ["0", "peak"] });
   const profile = plot("Profile", "intensity / peak");
   page.pictures.append(opening.node, screen.node, profile.node);
 
@@ -165,21 +214,23 @@ function render({ model, el }) {
     const { radius, distance, wavelength, pitch, shape } = bench;
     const fresnelNumber = radius ** 2 / (wavelength * distance);
     const regime = REGIMES.find(([above]) => fresnelNumber >= above)[1];
-    const method = chooseMethod(bench).replace("_", " ");
+    const method = chooseMethod(bench) === "fresnel" ? "Fresnel" : "angular spectrum";
+    const away = quantity(distance, "m");
     const width = quantity(SIZE * pitch, "m");
-    const name = SHAPES.find(([key]) => key === shape)[1].toLowerCase();
+    const name = SHAPES[shape].toLowerCase();
+    const order = number(fresnelNumber);
     opening.note(`↔ ${width}`);
-    screen.note(`after ${quantity(distance, "m")}`);
+    screen.note(`after ${away}`);
     page.tell([
-      ["Fresnel number a²/λz", `${number(fresnelNumber)} (${regime})`],
+      ["Fresnel number a²/λz", `${order} (${regime})`],
       ["Peak", `${number(peak)} × incident`],
       ["Method", method],
       ["Critical distance", quantity(criticalDistance(bench), "m")],
     ]);
     opening.describe(`Opening: ${name}, half width ${quantity(radius, "m")}, in a window ${width} wide.`);
-    screen.describe(`Intensity ${quantity(distance, "m")} behind the opening: ${regime} region, peak ${number(peak)}.`);
+    screen.describe(`Intensity ${away} behind the opening: ${regime} region, peak ${number(peak)}.`);
     profile.describe(`Intensity along the horizontal line through the middle, ${width} long.`);
-    page.say("result", `${name}, ${quantity(distance, "m")}: Fresnel number ${number(fresnelNumber)}, peak intensity ${number(peak)}, ${method}.`);
+    page.say("result", `${name}, ${away}: Fresnel number ${order}, peak ${number(peak)}, ${method}.`);
   }
 
   const put = (name, value) => {
@@ -204,7 +255,7 @@ function render({ model, el }) {
     shape: choice({ label: "Opening", options: SHAPES, value: bench.shape, change: (v) => put("shape", v) }),
     tone: choice({
       label: "Brightness",
-      options: [["linear", "Linear"], ["root", "Root"], ["log", "Log"]],
+      options: { linear: "Linear", root: "Root", log: "Log" },
       value: bench.tone,
       change: (v) => put("tone", v),
     }),
@@ -213,28 +264,15 @@ function render({ model, el }) {
     wavelength: length("wavelength", "Wavelength λ", 4e-7, 7e-7, 1e-9),
   };
   page.control([controls.shape, controls.tone], [controls.distance, controls.radius, controls.wavelength]);
-  function reset() {
-    for (const [name, control] of Object.entries(controls)) {
-      control.set(inner(name, DEFAULTS[name]));
-      put(name, DEFAULTS[name]);
-    }
-  }
+  const show = (name, value) => controls[name]?.set(inner(name, value)); // the pitch has no control
   for (const name of Object.keys(DEFAULTS)) {
     shared.on(name, (value) => {
       bench[name] = value;
-      controls[name]?.set(inner(name, value));
+      show(name, value);
       view.soon();
     });
   }
-  const exact = (array) => (view.now(), Float64Array.from(array()));
-  el.onnlab = {
-    get aperture() {
-      return exact(() => transmission);
-    },
-    get intensity() {
-      return exact(() => intensity);
-    },
-  };
+  expose(el, view, { aperture: () => transmission, intensity: () => intensity });
   view.soon();
   return () => {
     shared.stop();

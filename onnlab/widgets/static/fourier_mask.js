@@ -1,5 +1,18 @@
 import { AREA, SIZE, fft2, field, largest, pack, shifted, unpack } from "./lib.js";
-import { choice, disc, frame, number, paintable, picture, quantity, redraw, share, sketch, slider, toggle } from "./ui.js";
+import { disc, paintable, sketch } from "./paint.js";
+import {
+  choice,
+  expose,
+  frame,
+  initial,
+  number,
+  picture,
+  quantity,
+  redraw,
+  share,
+  slider,
+  toggle,
+} from "./ui.js";
 
 const DEFAULTS = { pitch: 8e-6, wavelength: 532e-9, focal_length: 0.1 };
 const DECADES = 6; // of intensity that the spectrum shows
@@ -10,7 +23,7 @@ const PRESETS = {
   low: ["Low", (rho, _, cut) => [rho <= cut ? 1 : 0, 0]],
   high: ["High", (rho, _, cut) => [rho > cut ? 1 : 0, 0]],
   band: ["Band", (rho, _, cut) => [rho > cut / 2 && rho <= cut ? 1 : 0, 0]],
-  half: ["Half-plane π", (rho, theta) => [1, rho > 0 && Math.abs(theta) > Math.PI / 2 + 1e-9 ? Math.PI : 0]],
+  half: ["Half-plane π", (rho, theta) => [1, rho * Math.cos(theta) < -1e-9 ? Math.PI : 0]],
   vortex: ["Vortex", (rho, theta) => [1, rho > 0 ? theta : 0]],
   defocus: ["Defocus", (rho, _, cut) => [1, Math.PI * (rho / cut) ** 2]],
 };
@@ -33,8 +46,8 @@ const part = (mask, offset) => new Float64Array(AREA).map((_, i) => mask[2 * i +
 /**
  * The 4f system: transform, multiply by the mask, transform again.
  *
- * Two transforms forward flip the image: that is the `intensity` returned. `spectrum` is the intensity in front of
- * the mask with zero frequency in the middle, `light` the share of the light that the mask lets through.
+ * Two transforms forward flip the image: that is the `intensity` returned. `spectrum` is the intensity in
+ * front of the mask, zero frequency in the middle; `light` is the share of it that the mask lets through.
  */
 export function filter(object, mask) {
   const u = field(SIZE);
@@ -51,37 +64,47 @@ export function filter(object, mask) {
     after += (re ** 2 + u.im[i] ** 2) * AREA ** 2;
   }
   fft2(u, SIZE);
-  return { intensity: u.re.map((re, i) => re ** 2 + u.im[i] ** 2), spectrum, light: before ? after / before : 0 };
+  return {
+    intensity: u.re.map((re, i) => re ** 2 + u.im[i] ** 2),
+    spectrum,
+    light: before ? after / before : 0,
+  };
 }
 
 /** Turn a picture by half a turn about its origin sample, as the 4f system does. */
 export function flipped(image) {
   const out = new Float64Array(AREA);
   for (let y = 0; y < SIZE; y++) {
-    for (let x = 0; x < SIZE; x++) out[y * SIZE + x] = image[((SIZE - y) % SIZE) * SIZE + ((SIZE - x) % SIZE)];
+    const from = ((SIZE - y) % SIZE) * SIZE;
+    for (let x = 0; x < SIZE; x++) out[y * SIZE + x] = image[from + ((SIZE - x) % SIZE)];
   }
   return out;
 }
 
 function render({ model, el }) {
-  const bench = Object.fromEntries(Object.entries(DEFAULTS).map(([k, v]) => [k, model.get(k) ?? v]));
-  const stored = () => unpack(model.get("mask"));
-  const local = { preset: "open", cut: 10, brush: "block", size: 4, phase: Math.PI, upright: false };
-  let mask = Float32Array.from(stored() ?? preset("open"));
-  if (stored()) local.preset = null;
+  const bench = initial(model, DEFAULTS);
+  const given = unpack(model.get("mask"));
+  const local = { preset: null, cut: 10, brush: "block", size: 4, phase: Math.PI, upright: false };
+  let mask;
 
   const shared = share(model);
   const page = frame(el, {
     title: "Paint a Fourier mask",
     help:
-      "Paint on the mask or on the spectrum; draw on the object. In the mask colour is phase and black is blocked. With " +
-      "no mask the 4f system returns the object turned by half a turn. Keyboard: arrow keys move, the space bar paints.",
-    reset,
+      "Paint on the mask or on the spectrum; draw on the object. In the mask colour is phase and black is " +
+      "blocked. With no mask the 4f system returns the object turned by half a turn. Keyboard: arrow keys " +
+      "move, the space bar paints.",
+    reset() {
+      object.reset();
+      controls.cut.set((local.cut = 10));
+      use(given);
+      publish();
+    },
   });
   const object = sketch(shared, model, page, () => view.soon());
-  const spectrum = picture("Spectrum", { map: "intensity", ends: [`10⁻${"⁰¹²³⁴⁵⁶"[DECADES]}`, "1"] });
+  const spectrum = picture("Spectrum", { ends: [`10⁻${"⁰¹²³⁴⁵⁶"[DECADES]}`, "1"] });
   const plane = picture("Mask", { map: "phase", ends: ["−π", "π"] });
-  const image = picture("Image", { map: "intensity", ends: ["0", "peak"] });
+  const image = picture("Image", { ends: ["0", "peak"] });
   page.pictures.append(object.picture.node, spectrum.node, plane.node, image.node);
 
   let result;
@@ -90,10 +113,13 @@ function render({ model, el }) {
     const intensity = object.values.map((v) => v ** 2);
     const peak = largest(result.intensity);
     const top = Math.log10(largest(result.spectrum) || 1);
-    const brightness = part(mask, 0).map((re, i) => 0.25 + 0.75 * Math.min(1, Math.hypot(re, mask[2 * i + 1])));
+    const decades = result.spectrum.map((v) => Math.log10(v + 1e-300) - top);
+    const t = { re: part(mask, 0), im: part(mask, 1) };
+    // What the mask blocks stays faintly visible, so that it can be found again.
+    const brightness = t.re.map((re, i) => 0.25 + 0.75 * Math.min(1, Math.hypot(re, t.im[i])));
     object.picture.values(intensity, 0, 1);
-    spectrum.values(result.spectrum.map((v) => Math.log10(v + 1e-300) - top), -DECADES, 0, brightness);
-    plane.complex({ re: part(mask, 0), im: part(mask, 1) });
+    spectrum.values(decades, -DECADES, 0, brightness);
+    plane.complex(t);
     image.values(local.upright ? flipped(result.intensity) : result.intensity, 0, peak);
     describe(peak);
   });
@@ -106,26 +132,29 @@ function render({ model, el }) {
     object.picture.note(`↔ ${quantity(SIZE * bench.pitch, "m")}`);
     spectrum.note("log scale");
     plane.note(`↔ ${quantity(radius(SIZE), "m")}`);
-    image.note(local.upright ? "turned upright" : "as it arrives");
+    image.note(local.upright ? "upright" : "as it arrives");
     page.tell([
       ["Light through the mask", light],
       ["Peak of the image", number(peak)],
       ["Lenses", `f = ${quantity(bench.focal_length, "m")}`],
       ["Wavelength", quantity(bench.wavelength, "m")],
     ]);
-    image.describe(`Image behind the mask, ${local.upright ? "turned upright" : "upside down"}; peak intensity ${number(peak)}.`);
+    const way = local.upright ? "turned upright" : "upside down";
+    image.describe(`Image behind the mask, ${way}; peak intensity ${number(peak)}.`);
     page.say("result", `Mask: ${name}. ${light} of the light passes; peak of the image ${number(peak)}.`);
   }
 
-  function publish() {
-    shared.put("mask", () => (local.preset === "open" ? new DataView(new ArrayBuffer(0)) : pack(mask)));
+  /** Take a mask: a preset by its name, an array as it is, nothing for the open mask. */
+  function use(source) {
+    local.preset = source === null ? "open" : typeof source === "string" ? source : null;
+    mask = local.preset ? preset(local.preset, local.cut) : Float32Array.from(source);
+    controls.presets.set(local.preset);
+    controls.cut.show(CUTS.includes(local.preset));
     view.soon();
   }
+  const publish = () => shared.put("mask", () => pack(local.preset === "open" ? [] : mask));
   function take(name) {
-    local.preset = name;
-    mask = preset(name, local.cut);
-    controls.presets.set(name);
-    controls.cut.show(CUTS.includes(name));
+    use(name);
     publish();
   }
   function dab(x, y) {
@@ -135,13 +164,8 @@ function render({ model, el }) {
       mask[2 * i] = amplitude * Math.cos(phase);
       mask[2 * i + 1] = amplitude * Math.sin(phase);
     });
-    painted();
+    use(mask);
     publish();
-  }
-  function painted() {
-    local.preset = null;
-    controls.presets.set(null);
-    controls.cut.show(false);
   }
   function where(x, y) {
     const i = 2 * (y * SIZE + x);
@@ -149,23 +173,16 @@ function render({ model, el }) {
     const phase = number(Math.atan2(mask[i + 1], mask[i]) / Math.PI, 2);
     return `Mask, row ${y}, column ${x}: amplitude ${amplitude}, phase ${phase} pi.`;
   }
-  for (const [shown, name] of [[spectrum, "Spectrum under the mask"], [plane, "Mask"]]) {
-    paintable(shown, {
-      cells: SIZE,
-      label: `${name}. Arrow keys move the brush, the space bar paints.`,
-      radius: () => local.size,
-      dab,
-      done: shared.flush,
-      where,
-      say: page.say,
-    });
-  }
+  const keys = "Arrow keys move the brush, the space bar paints.";
+  const brush = { cells: SIZE, radius: () => local.size, dab, done: shared.flush, where, say: page.say };
+  paintable(spectrum, { ...brush, label: `Spectrum under the mask. ${keys}` });
+  paintable(plane, { ...brush, label: `Mask. ${keys}` });
 
   const controls = {
     presets: choice({
       label: "Mask",
-      options: Object.entries(PRESETS).map(([key, [text]]) => [key, text]),
-      value: local.preset,
+      options: Object.fromEntries(Object.entries(PRESETS).map(([name, [text]]) => [name, text])),
+      value: null,
       change: take,
     }),
     cut: slider({
@@ -180,7 +197,7 @@ function render({ model, el }) {
     }),
     brush: choice({
       label: "Brush",
-      options: [["block", "Block"], ["pass", "Pass"], ["phase", "Phase"]],
+      options: { block: "Block", pass: "Pass", phase: "Phase" },
       value: local.brush,
       change: (v) => ((local.brush = v), controls.phase.show(v === "phase")),
     }),
@@ -202,46 +219,29 @@ function render({ model, el }) {
       text: (v) => `${number(v)} π`,
       change: (v) => (local.phase = v * Math.PI),
     }),
-    upright: toggle({ label: "Show upright", value: false, change: (v) => ((local.upright = v), view.soon()) }),
+    upright: toggle({
+      label: "Show upright",
+      value: false,
+      change: (v) => ((local.upright = v), view.soon()),
+    }),
   };
   page.control(
     [...object.controls, controls.upright],
     [controls.presets, controls.cut],
     [controls.brush, controls.size, controls.phase],
   );
-  controls.cut.show(false);
   controls.phase.show(false);
-
-  function reset() {
-    local.cut = 10;
-    controls.cut.set(10);
-    object.reset();
-    take("open");
-  }
-  shared.on("mask", () => {
-    mask = Float32Array.from(stored() ?? preset("open"));
-    painted();
-    view.soon();
-  });
+  shared.on("mask", (view) => use(unpack(view)));
   for (const name of Object.keys(DEFAULTS)) {
     shared.on(name, (value) => {
       bench[name] = value;
+      controls.cut.set(local.cut); // the same samples are other lengths now
+      controls.size.set(local.size);
       view.soon();
     });
   }
-  const exact = (array) => (view.now(), Float64Array.from(array()));
-  el.onnlab = {
-    get object() {
-      return exact(() => object.values);
-    },
-    get mask() {
-      return exact(() => mask);
-    },
-    get image() {
-      return exact(() => result.intensity);
-    },
-  };
-  view.soon();
+  expose(el, view, { object: () => object.values, mask: () => mask, image: () => result.intensity });
+  use(given);
   return () => {
     shared.stop();
     page.close();

@@ -71,7 +71,7 @@ export function fft2({ re, im }, n, inverse = false) {
     transpose(re, n);
     transpose(im, n);
   }
-  if (inverse) for (let i = 0; i < n * n; i++) (re[i] /= n * n), (im[i] /= n * n);
+  if (inverse) for (let i = 0; i < n * n; i++) ((re[i] /= n * n), (im[i] /= n * n));
 }
 
 /** A complex n x n field of zeros. */
@@ -191,7 +191,11 @@ export function digit() {
 /** Groups of three bars with periods of 16, 8 and 4 samples, upright and lying. */
 export function bars() {
   const out = new Float64Array(AREA);
-  for (const [period, top] of [[16, 14], [8, 68], [4, 102]]) {
+  for (const [period, top] of [
+    [16, 14],
+    [8, 68],
+    [4, 102],
+  ]) {
     const reach = 2.5 * period;
     for (let a = 0; a < reach; a++) {
       if (a % period >= period / 2) continue;
@@ -225,5 +229,5 @@ export function unpack(view) {
   return Float64Array.from(new Float32Array(buffer.slice(byteOffset, byteOffset + byteLength)));
 }
 
-/** Numbers as raw float32 bytes. */
+/** Numbers as raw float32 bytes; an empty array says: the default. */
 export const pack = (values) => new DataView(Float32Array.from(values).buffer);

@@ -1,20 +1,51 @@
 import { AREA, SIZE, colours, largest } from "./lib.js";
-import { choice, frame, h, number, paintable, picture, redraw, share, sketch, slider } from "./ui.js";
+import { paintable, sketch } from "./paint.js";
+import { choice, expose, frame, h, number, picture, redraw, share, slider } from "./ui.js";
 
 const SIDES = [3, 5, 7];
 const CELL = 40; // pixels of a cell on the canvas of a kernel
 
 // Kernels of 3 x 3 cells; the blur fills whatever size there is.
 const PRESETS = {
-  identity: ["Identity", [[0, 0, 0], [0, 1, 0], [0, 0, 0]]],
-  sobel: ["Sobel", [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]],
-  laplace: ["Laplacian", [[0, 1, 0], [1, -4, 1], [0, 1, 0]]],
-  sharpen: ["Sharpen", [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]],
+  identity: [
+    "Identity",
+    [
+      [0, 0, 0],
+      [0, 1, 0],
+      [0, 0, 0],
+    ],
+  ],
+  sobel: [
+    "Sobel",
+    [
+      [-1, 0, 1],
+      [-2, 0, 2],
+      [-1, 0, 1],
+    ],
+  ],
+  laplace: [
+    "Laplacian",
+    [
+      [0, 1, 0],
+      [1, -4, 1],
+      [0, 1, 0],
+    ],
+  ],
+  sharpen: [
+    "Sharpen",
+    [
+      [0, -1, 0],
+      [-1, 5, -1],
+      [0, -1, 0],
+    ],
+  ],
   blur: ["Blur", gaussian],
 };
 
 function gaussian(side) {
-  const line = Array.from({ length: side }, (_, i) => Math.exp(-2 * ((2 * (i - (side - 1) / 2)) / side) ** 2));
+  const line = Array.from({ length: side }, (_, i) =>
+    Math.exp(-2 * ((2 * (i - (side - 1) / 2)) / side) ** 2),
+  );
   const total = line.reduce((sum, v) => sum + v) ** 2;
   return line.map((a) => line.map((b) => Math.fround((a * b) / total))); // the precision that Python keeps
 }
@@ -42,7 +73,7 @@ export function split(kernel) {
   return { positive: scaled(positive), negative: scaled(negative), scale };
 }
 
-/** Incoherent image: the intensity, convolved with a PSF whose origin is its middle cell; darkness around it. */
+/** Incoherent image: the intensity convolved with a PSF, whose origin is its middle cell; dark around it. */
 export function image(intensity, psf) {
   const out = new Float64Array(AREA);
   const middle = Math.floor(psf.length / 2);
@@ -85,17 +116,20 @@ function drawCells(shown, kernel, map, low, high, numbers = false) {
 }
 
 function render({ model, el }) {
-  const stored = () => model.get("kernel") ?? preset("sobel", 7);
-  let kernel = stored();
+  const first = model.get("kernel") ?? preset("sobel", 7);
+  let kernel = first;
   let value = 1;
   const shared = share(model);
   const page = frame(el, {
     title: "Paint a kernel",
     help:
-      "Paint signed numbers. Light cannot be negative, so the kernel is split in two; two pictures are taken, and a " +
-      "computer subtracts them. With the keyboard: arrow keys move, the space bar paints.",
+      "Paint signed numbers. Light cannot be negative, so the kernel is split in two; two pictures are taken, " +
+      "and a computer subtracts them. Keyboard: arrow keys move, the space bar paints.",
     layout: "onn-pair",
-    reset,
+    reset() {
+      object.reset();
+      publish(first);
+    },
   });
   const cells = { size: 7 * CELL, smooth: true };
   const painting = picture("Kernel", { map: "signed", ends: ["", ""], ...cells });
@@ -105,8 +139,13 @@ function render({ model, el }) {
   const seen = picture("Image +");
   const subtracted = picture("Image −");
   const difference = picture("Difference", { map: "signed", ends: ["", ""] });
-  const pair = h("div", { class: "onn-grid4" }, ...[positive, seen, negative, subtracted].map((shown) => shown.node));
-  page.pictures.append(object.picture.node, painting.node, pair, difference.node);
+  const four = [positive, seen, negative, subtracted].map((shown) => shown.node);
+  page.pictures.append(
+    object.picture.node,
+    painting.node,
+    h("div", { class: "onn-grid4" }, ...four),
+    difference.node,
+  );
 
   let result;
   const view = redraw(() => {
@@ -135,17 +174,22 @@ function render({ model, el }) {
   const total = (psf) => psf.flat().reduce((a, b) => a + b, 0);
   function describe({ positive: plus, negative: minus, scale }, swing) {
     const [lit, dark] = [total(plus), total(minus)].map((v) => `${number(100 * v)} %`);
+    const [factor, most] = [number(scale), number(swing)];
     page.tell([
-      ["Kernel", `${number(scale)} (PSF₊ − PSF₋)`],
-      ["Difference", `${number(scale)} (image₊ − image₋)`],
+      ["Kernel", `${factor} (PSF₊ − PSF₋)`],
+      ["Difference", `${factor} (image₊ − image₋)`],
       ["Light in PSF₊", lit],
       ["Light in PSF₋", dark],
     ]);
-    difference.describe(`Difference of the two images times ${number(scale)}: from ${number(-swing)} to ${number(swing)}.`);
-    page.say("result", `Scale ${number(scale)}. Light in the two point spread functions: ${lit} and ${dark}. Difference up to ${number(swing)}.`);
+    difference.describe(`Difference of the two images times ${factor}: up to ${most} in size.`);
+    page.say(
+      "result",
+      `Scale ${factor}. Light in the two PSFs: ${lit} and ${dark}. Difference up to ${most}.`,
+    );
   }
 
-  const named = () => Object.keys(PRESETS).find((name) => String(preset(name, kernel.length)) === String(kernel));
+  const isShown = (name) => String(preset(name, kernel.length)) === String(kernel);
+  const named = () => Object.keys(PRESETS).find(isShown);
   function use(rows) {
     kernel = rows;
     controls.presets.set(named());
@@ -175,13 +219,13 @@ function render({ model, el }) {
   const controls = {
     presets: choice({
       label: "Kernel",
-      options: Object.entries(PRESETS).map(([key, [text]]) => [key, text]),
+      options: Object.fromEntries(Object.entries(PRESETS).map(([name, [text]]) => [name, text])),
       value: named(),
       change: (name) => publish(preset(name, kernel.length)),
     }),
     side: choice({
       label: "Cells",
-      options: SIDES.map((n) => [String(n), `${n} × ${n}`]),
+      options: Object.fromEntries(SIDES.map((n) => [n, `${n} × ${n}`])),
       value: String(kernel.length),
       change: (n) => publish(resized(kernel, Number(n))),
     }),
@@ -196,30 +240,14 @@ function render({ model, el }) {
     }),
   };
   page.control(object.controls, [controls.presets], [controls.side, controls.value]);
-
-  function reset() {
-    object.reset();
-    publish(preset("sobel", 7));
-  }
-  shared.on("kernel", () => use(stored()));
-  const exact = (array) => (view.now(), Float64Array.from(array()));
-  el.onnlab = {
-    get object() {
-      return exact(() => object.values);
-    },
-    get kernel() {
-      return exact(() => kernel.flat());
-    },
-    get positive() {
-      return exact(() => result.plus);
-    },
-    get negative() {
-      return exact(() => result.minus);
-    },
-    get difference() {
-      return exact(() => result.difference);
-    },
-  };
+  shared.on("kernel", use);
+  expose(el, view, {
+    object: () => object.values,
+    kernel: () => kernel.flat(),
+    positive: () => result.plus,
+    negative: () => result.minus,
+    difference: () => result.difference,
+  });
   view.soon();
   return () => {
     shared.stop();
