@@ -1,12 +1,14 @@
-"""The command line: ``onnlab data list``, ``onnlab data fetch NAME``, ``onnlab data path``."""
+"""The command line: ``onnlab data list | fetch NAME | path``, and ``onnlab run NAME``."""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from onnlab.data import DataError, available, data_folder, fetch
 from onnlab.data.cache import SHIPPED, local_path
 from onnlab.data.sources import SOURCES
+from onnlab.experiments import EXPERIMENTS, SCALES, format_table, run, table
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +39,32 @@ def parser() -> argparse.ArgumentParser:
     fetching.set_defaults(run=lambda options: print(fetch(options.name)))
     path = actions.add_parser("path", help="print the folder of the data sets (ONNLAB_DATA, or the default)")
     path.set_defaults(run=lambda options: print(data_folder()))
+
+    shown = argparse.ArgumentDefaultsHelpFormatter
+    running = commands.add_parser("run", help="make the missing runs of an experiment", formatter_class=shown)
+    running.add_argument("name", choices=tuple(EXPERIMENTS), metavar="NAME", help=" | ".join(EXPERIMENTS))
+    running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, or hours")
+    running.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
+    running.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    running.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
+    running.add_argument("--device", default="cpu", help="cpu or cuda")
+    running.add_argument("--data-note", help="what is special about your copy of the data, for every line")
+    running.set_defaults(run=run_experiment)
     return top
+
+
+def run_experiment(options: argparse.Namespace) -> None:
+    """Make the runs of an experiment that are missing, and print its table."""
+    lines = run(
+        EXPERIMENTS[options.name](options.scale),
+        options.out,
+        seeds=options.seeds,
+        jobs=options.jobs,
+        device=options.device,
+        data_note=options.data_note,
+        report=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    print(format_table(table(lines)))
 
 
 def list_data(options: argparse.Namespace) -> None:

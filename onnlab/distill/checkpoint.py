@@ -62,7 +62,7 @@ def save_checkpoint(path: str | os.PathLike[str], model: nn.Module, recipe: Mapp
     except (TypeError, ValueError) as error:
         raise TypeError(f"recipe must hold texts, finite numbers, lists and dicts only ({error})") from error
     # One entry: the order of several is not fixed, and the bytes of the file would differ from run to run.
-    _write(Path(path), save(tensors, {"onnlab": text}))
+    write_whole(Path(path), save(tensors, {"onnlab": text}))
     return digest
 
 
@@ -122,7 +122,7 @@ def write_state(path: Path, recipe: Mapping[str, Any], state: Mapping[str, Any])
     """Write the state of a training run: tensors and plain types, complete or not at all."""
     buffer = io.BytesIO()
     torch.save({"recipe": dict(recipe), **state}, buffer)
-    _write(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
 
 
 def read_state(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -168,7 +168,7 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is complete at any moment: the old content, then the new."""
     part = path.with_name(f"{path.name}.part")
     try:

@@ -1,0 +1,25 @@
+"""The experiments of the book: declared here, run by ``onnlab run NAME``, kept in ``results/``."""
+
+from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, sclc, when_kd_helps
+from onnlab.experiments.lines import append, check_line, read
+from onnlab.experiments.runner import run
+from onnlab.experiments.settings import Experiment, Row, Run
+from onnlab.experiments.tables import TableRow, format_table, gain, table
+
+__all__ = [
+    "EXPERIMENTS",
+    "SCALES",
+    "Experiment",
+    "Row",
+    "Run",
+    "TableRow",
+    "append",
+    "check_line",
+    "format_table",
+    "gain",
+    "read",
+    "run",
+    "sclc",
+    "table",
+    "when_kd_helps",
+]

@@ -1,0 +1,105 @@
+"""The file of results: one line of JSON for each run, checked, and complete at any moment."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from onnlab.distill.checkpoint import write_whole
+
+Line = dict[str, Any]
+
+FIELDS: dict[str, tuple[type, ...]] = {
+    "key": (str,),
+    "experiment": (str,),
+    "scale": (str,),
+    "row": (str,),
+    "seed": (int,),
+    "version": (int,),
+    "settings": (dict,),
+    "commit": (str, type(None)),
+    "versions": (dict,),
+    "device": (str,),
+    "data_note": (str, type(None)),
+    "error": (str, type(None)),
+}
+"""What every line holds. ``error`` is null, or the traceback of a run that failed."""
+
+RESULTS: dict[str, tuple[type, ...]] = {
+    "test_accuracy": (float,),
+    "validation_accuracy": (float,),
+    "validation_loss": (float,),
+    "epoch": (int,),
+    "parameters": (int,),
+    "seconds": (float,),
+    "data_sha256": (str,),
+}
+"""What a line holds as well if the run did not fail."""
+
+
+def check_line(line: object) -> None:
+    """Raise unless this is a line as :data:`FIELDS` and :data:`RESULTS` say.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, unknown, of the wrong type or out of range. The message names it.
+    """
+    if not isinstance(line, Mapping):
+        raise ValueError(f"a line must be a JSON object, got {type(line).__name__}")
+    failed = line.get("error") is not None
+    expected = FIELDS if failed else {**FIELDS, **RESULTS}
+    if line.keys() != expected.keys():
+        missing, unknown = sorted(expected.keys() - line.keys()), sorted(line.keys() - expected.keys())
+        raise ValueError(f"a line must hold the fields of the schema; missing {missing}, unknown {unknown}")
+    for name, types in expected.items():
+        value = line[name]
+        if isinstance(value, bool) or not isinstance(value, types):
+            wanted = " or ".join(kind.__name__ for kind in types)
+            raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value}")
+    for name in () if failed else ("test_accuracy", "validation_accuracy"):
+        if not 0 <= line[name] <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {line[name]}")
+    if line["settings"].get("seed") != line["seed"]:
+        raise ValueError(f"seed must be that of the settings, got {line['seed']}")
+
+
+def read(path: Path) -> list[Line]:
+    """Return the lines of a file, none if there is no file. Of two lines with one key the later one counts.
+
+    Raises
+    ------
+    ValueError
+        If a line is not as it has to be. The message names its number.
+    """
+    if not path.exists():
+        return []
+    lines: dict[str, Line] = {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            check_line(line)
+        except ValueError as error:
+            raise ValueError(f"{path.name}, line {number}: {error}; mend or remove that line") from error
+        lines[line["key"]] = line
+    return list(lines.values())
+
+
+def append(path: Path, line: Line) -> None:
+    """Add a line to a file. Whenever the process is killed, the line is there as a whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If the line is not as :func:`check_line` wants it.
+    """
+    check_line(line)
+    text = json.dumps(line, allow_nan=False) + "\n"
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        before = path.read_bytes() if path.exists() else b""
+        write_whole(path, before + text.encode())

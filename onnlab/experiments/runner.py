@@ -1,0 +1,113 @@
+"""Run an experiment: what is missing of it, several runs at a time, teachers before students."""
+
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+from joblib import Parallel, delayed
+
+from onnlab.experiments.lines import Line, append, read
+from onnlab.experiments.settings import Experiment, Row, Run
+from onnlab.experiments.tables import chosen_rate
+from onnlab.experiments.training import Place, commit, execute
+
+
+def run(
+    experiment: Experiment,
+    out: str | Path,
+    *,
+    seeds: int = 5,
+    jobs: int = 1,
+    device: str = "cpu",
+    data_note: str | None = None,
+    report: Callable[[str], None] = print,
+) -> list[Line]:
+    """Make all runs of an experiment that are not in its file yet; return its lines.
+
+    For each row, seed 0 tries every learning rate. The one with the highest *validation* accuracy is used for
+    the other seeds. A student with seed ``s`` learns from its teacher with seed ``s``.
+
+    Each run becomes a line of ``out/NAME.jsonl`` as soon as it is done. A run that fails does so too, with
+    its traceback, and the others go on; the next call tries it again. Runs are recognised by the hash of
+    their settings, so that what is there is never made twice. Weights, and trainings that were interrupted,
+    are kept in ``out/weights``.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What to run.
+    out : path
+        Folder for the results; made if it is not there.
+    seeds : int
+        How many seeds, counted from 0.
+    jobs : int
+        Runs at a time, each in a process of its own with one thread.
+    device : str
+        For example ``"cuda"``.
+    data_note : str, optional
+        What readers must know about the copy of the data; goes into every line.
+    report : callable
+        Is told a sentence for each run.
+
+    Returns
+    -------
+    list of dict
+        One for each run of this experiment, old and new, that belongs to its rows and seeds.
+
+    Raises
+    ------
+    ValueError
+        If ``seeds`` or ``jobs`` is below 1, or the file of results holds a broken line.
+    """
+    for name, value in (("seeds", seeds), ("jobs", jobs)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    folder = Path(out)
+    (folder / "weights").mkdir(parents=True, exist_ok=True)
+    path = folder / f"{experiment.name}.jsonl"
+    place = Place(folder / "weights", device, commit(), data_note)
+    known = {line["key"]: line for line in read(path)}
+    rates: dict[Row, float] = {}
+    mine: list[str] = []
+
+    def make(runs: list[Run]) -> None:
+        missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
+        report(f"{len(runs)} runs, {len(missing)} of them to be made")
+        tasks = (delayed(_execute)(one, place) for one in missing)
+        for one, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+            names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
+            line = {**names, **result}
+            append(path, line)
+            known[one.key] = line
+            report(_sentence(one, line))
+        mine.extend(one.key for one in runs)
+
+    def resolve(row: Row, seed: int, rate: float) -> Run:
+        if row.teacher is None:
+            return Run(row, rate, seed)
+        return Run(row, rate, seed, resolve(row.teacher, seed, rates[row.teacher]))
+
+    for _, level in groupby(sorted(experiment.rows, key=lambda row: row.depth), lambda row: row.depth):
+        rows = [row for row in level if row.teacher is None or row.teacher in rates]
+        grid = {row: [resolve(row, 0, rate) for rate in row.learning_rates] for row in rows}
+        make([one for runs in grid.values() for one in runs])
+        for row, runs in grid.items():
+            rate = chosen_rate(known[one.key] for one in runs)
+            if rate is not None:
+                rates[row] = rate
+        make([resolve(row, seed, rates[row]) for seed in range(1, seeds) for row in rows if row in rates])
+    return [known[key] for key in mine]
+
+
+def _execute(one: Run, place: Place) -> tuple[Run, Line]:
+    return one, execute(one, place)
+
+
+def _sentence(one: Run, line: Line) -> str:
+    row = one.row
+    labels = "all" if row.labels is None else row.labels
+    what = f"{row.name} ({row.data}, {labels} labels, augment {row.augment}): "
+    what += f"learning rate {one.learning_rate:g}, seed {one.seed}: "
+    if line["error"] is not None:
+        return f"{what}failed, {line['error'].splitlines()[-1]}"
+    return f"{what}test {line['test_accuracy']:.2%}, {line['seconds']:.0f} s"

@@ -1,0 +1,187 @@
+"""What an experiment is: rows of settings, and the runs that they stand for. Nothing is computed here."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+from onnlab.data import available
+from onnlab.distill import Augmentation, compose, random_flip, random_shift
+from onnlab.networks import AlexNet, LeNet, SmallCNN
+from onnlab.networks.teachers import Classifier
+
+VERSION = 1
+"""Of the recipe: raise it when the same settings come to mean another training; all runs are made anew."""
+
+
+def _lenet(channels: int, classes: int, image_size: int) -> Classifier:
+    if image_size != 28:
+        raise ValueError(f"network 'LeNet' needs images of 28 pixels, got {image_size}; use 'SmallCNN-16'")
+    return LeNet(channels, classes)
+
+
+NETWORKS: dict[str, Callable[..., Classifier]] = {
+    "LeNet": _lenet,
+    "SmallCNN-8": partial(SmallCNN, width=8),
+    "SmallCNN-16": partial(SmallCNN, width=16),
+    "SmallCNN-32": partial(SmallCNN, width=32),
+    "AlexNet": AlexNet,
+}
+"""Networks by name, each called with ``channels``, ``classes`` and ``image_size``."""
+
+FRONTS = ("nonlinear", "linear", "relu-in-pool")
+"""The network as it is; its strictly linear counterpart; that counterpart with a ReLU behind each pool."""
+
+AUGMENTATIONS: dict[str, Augmentation | None] = {
+    "none": None,
+    "shift": random_shift,
+    "shift+flip": compose(random_shift, random_flip),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a result table: a training that is repeated with several seeds.
+
+    Every row is tuned with the same budget: seed 0 tries each learning rate, the validation split chooses,
+    and the other seeds use the one that was chosen. The test split has no say.
+
+    Parameters
+    ----------
+    name : str
+        What the table calls it.
+    network : str
+        One of :data:`NETWORKS`.
+    data : str
+        See :func:`onnlab.data.load`.
+    epochs : int
+        Passes over the training images.
+    front : str
+        One of :data:`FRONTS`. A counterpart starts from fresh weights, not from those of a trained network.
+    labels : int, optional
+        How many training images, drawn by the seed and stratified by class; all if not given.
+    augment : str
+        One of :data:`AUGMENTATIONS`.
+    batch_size : int
+        See :func:`onnlab.distill.fit`.
+    learning_rates : tuple of float
+        The grid.
+    teacher : Row, optional
+        Distil from what this row trained with the same seed; learn from labels alone if not given.
+    temperature, alpha : float, optional
+        As in :func:`onnlab.distill.kd_loss`; given with a teacher, and only then.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, a number is out of range, or a teacher comes without temperature and alpha.
+    """
+
+    name: str
+    network: str
+    data: str
+    epochs: int
+    front: str = "nonlinear"
+    labels: int | None = None
+    augment: str = "none"
+    batch_size: int = 64
+    learning_rates: tuple[float, ...] = (7e-4, 2e-3, 6e-3)
+    teacher: "Row | None" = None
+    temperature: float | None = None
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        for what, known in (
+            ("network", NETWORKS),
+            ("data", available()),
+            ("front", FRONTS),
+            ("augment", AUGMENTATIONS),
+        ):
+            value = getattr(self, what)
+            if value not in known:
+                raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {value!r}")
+        for what in ("epochs", "batch_size", "labels"):
+            value = getattr(self, what)
+            if value is not None and value < 1:
+                raise ValueError(f"{what} must be at least 1, got {value}")
+        rates = self.learning_rates
+        if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+            raise ValueError(f"learning_rates must be positive and different, at least one, got {rates}")
+        if {self.temperature is None, self.alpha is None} != {self.teacher is None}:
+            raise ValueError(
+                "temperature and alpha must be given with a teacher, and only then, "
+                f"got {self.temperature} and {self.alpha}; 4.0 and 0.9 are usual"
+            )
+
+    @property
+    def depth(self) -> int:
+        """How many teachers have to be trained before, one after the other."""
+        return 0 if self.teacher is None else 1 + self.teacher.depth
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a row with a learning rate, a seed, and the run of its teacher."""
+
+    row: Row
+    learning_rate: float
+    seed: int
+    teacher: "Run | None" = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that the result depends on, those of the teacher included; JSON can hold it."""
+        left_out = ("name", "learning_rates", "teacher")
+        return {
+            **{f.name: getattr(self.row, f.name) for f in fields(Row) if f.name not in left_out},
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "teacher": self.teacher and self.teacher.settings,
+        }
+
+    @property
+    def key(self) -> str:
+        """Name of the run: 16 hexadecimal digits of the SHA-256 of its settings and of :data:`VERSION`."""
+        text = json.dumps({"version": VERSION, **self.settings}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named table of rows.
+
+    Parameters
+    ----------
+    name : str
+        Of the experiment, and of its file in ``results/``.
+    scale : str
+        ``"chapter"`` or ``"full"``.
+    rows : tuple of Row
+        A teacher is a row, too, and comes before those that learn from it.
+
+    Raises
+    ------
+    ValueError
+        If two rows have the same settings, or a teacher is no row before.
+    """
+
+    name: str
+    scale: str
+    rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.rows):
+            if row.teacher is not None and row.teacher not in self.rows[:index]:
+                raise ValueError(f"the teacher of row {row.name!r} must be a row before it; put it there")
+        keys = [_any_run(row).key for row in self.rows]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise ValueError(
+                    f"row {self.rows[index].name!r} has the settings of another; drop one of them"
+                )
+
+
+def _any_run(row: Row) -> Run:
+    return Run(row, 1.0, 0, None if row.teacher is None else _any_run(row.teacher))

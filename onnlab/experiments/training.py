@@ -1,0 +1,189 @@
+"""One run: train what its settings say, test it once, and tell what came of it."""
+
+import hashlib
+import platform
+import subprocess
+import traceback
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import onnlab
+from onnlab.data import Dataset, load
+from onnlab.data.sources import SOURCES
+from onnlab.distill import KD, CrossEntropy, History, evaluate, fit, load_checkpoint, save_checkpoint
+from onnlab.experiments.lines import Line
+from onnlab.experiments.settings import AUGMENTATIONS, NETWORKS, VERSION, Row, Run
+from onnlab.networks import linear_counterpart
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are made, and what is written down about it.
+
+    Parameters
+    ----------
+    folder : Path
+        For the weights of teachers, and for trainings that are under way. It exists.
+    device : str
+        See :func:`onnlab.distill.fit`.
+    commit : str, optional
+        See :func:`commit`.
+    data_note : str, optional
+        What is unusual about the copy of the data.
+    """
+
+    folder: Path
+    device: str = "cpu"
+    commit: str | None = None
+    data_note: str | None = None
+
+
+def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """Return the network of a row, with weights by torch's global generator."""
+    channels, image_size, _ = image_shape
+    network = NETWORKS[row.network](channels=channels, classes=classes, image_size=image_size)
+    if row.front == "nonlinear":
+        return network
+    rectified = row.front == "relu-in-pool"
+    return linear_counterpart(network, image_shape, relu_in_pool=rectified, copy_weights=False)
+
+
+def execute(run: Run, place: Place) -> Line:
+    """Return what belongs into the line of a run, without the names of experiment, scale and row.
+
+    A run that fails is a result, too: its traceback becomes the ``error``. Only an interruption gets through.
+    """
+    line: Line = {
+        "key": run.key,
+        "seed": run.seed,
+        "version": VERSION,
+        "settings": run.settings,
+        "commit": place.commit,
+        "versions": {
+            "onnlab": onnlab.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "device": _device_name(place.device),
+        "data_note": place.data_note,
+        "error": None,
+    }
+    torch.set_num_threads(1)  # the runs share the processor, and results depend on the number of threads
+    try:
+        return {**line, **_results(run, place)}
+    except Exception as error:
+        return {**line, "error": _traceback(error)}
+
+
+def trained(run: Run, place: Place) -> tuple[nn.Module, History]:
+    """Train the network of a run, and its teacher first if that is not in the folder."""
+    row, data = run.row, dataset(run.row.data)[0]
+    if row.labels is not None:
+        few = data.train.subset(row.labels, run.seed)
+        data = Dataset(data.name, few, data.validation, data.test, data.classes, data.credit)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        model = build(row, _image_shape(data), len(data.classes))
+    objective: CrossEntropy | KD = CrossEntropy()
+    if run.teacher is not None and row.temperature is not None and row.alpha is not None:
+        objective = KD(_teacher(run.teacher, place), row.temperature, row.alpha)
+    under_way = place.folder / f"{run.key}.state"
+    history = fit(
+        model,
+        data,
+        objective,
+        epochs=row.epochs,
+        seed=run.seed,
+        batch_size=row.batch_size,
+        learning_rate=run.learning_rate,
+        augment=AUGMENTATIONS[row.augment],
+        checkpoint=under_way,
+        device=place.device,
+        progress=False,
+    )
+    save_checkpoint(_weights(run, place), model, dict(history.recipe))
+    under_way.unlink(missing_ok=True)
+    return model, history
+
+
+@lru_cache(maxsize=2)
+def dataset(name: str) -> tuple[Dataset, str]:
+    """Return a data set, and the SHA-256 of all its pixels and labels in their splits."""
+    data = load(name)
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation, data.test):
+        digest.update(split.pixels.numpy().tobytes())
+        digest.update(split.labels.numpy().tobytes())
+    return data, digest.hexdigest()
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that this package lies in, None if there is none.
+
+    It ends in ``+changes`` if a module on which results depend differs from what is committed.
+    """
+    package = Path(onnlab.__file__).parent
+    parts = [str(package / part) for part in ("data", "networks", "distill", "experiments")]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", *parts)
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _results(run: Run, place: Place) -> dict[str, Any]:
+    data, digest = dataset(run.row.data)
+    model, history = trained(run, place)
+    note = None
+    if run.row.data in SOURCES:  # the credit tells if the pixels are not those of the published file
+        note = data.credit.removeprefix(SOURCES[run.row.data].credit).removeprefix("; ") or None
+    return {
+        "test_accuracy": evaluate(model, data.test).accuracy,
+        "validation_accuracy": history.best.validation_accuracy,
+        "validation_loss": history.best.validation_loss,
+        "epoch": history.kept,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": round(float(history["seconds"].sum()), 2),
+        "data_sha256": digest,
+        "data_note": place.data_note or note,
+    }
+
+
+def _teacher(run: Run, place: Place) -> nn.Module:
+    if not _weights(run, place).exists():
+        return trained(run, place)[0]
+    data = dataset(run.row.data)[0]
+    with torch.random.fork_rng(devices=[]):
+        model = build(run.row, _image_shape(data), len(data.classes))
+    load_checkpoint(_weights(run, place), model)
+    return model
+
+
+def _weights(run: Run, place: Place) -> Path:
+    return place.folder / f"{run.key}.safetensors"
+
+
+def _image_shape(data: Dataset) -> tuple[int, int, int]:
+    channels, ny, nx = data.train.pixels.shape[1:]
+    return channels, ny, nx
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+
+
+def _traceback(error: Exception) -> str:
+    """The traceback with the names of files only: where they lie on this computer is nobody's business."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]
+    return "\n".join([*lines, f"{type(error).__name__}: {error}"])
