@@ -127,6 +127,8 @@ class SpectralFilter(nn.Module):
         Complex ``(fy, fx, in, out)`` on the half plane of the last canvas.
     offset : Tensor
         Real ``(out,)``: what all biases add up to.
+    canvas, output_canvas : (int, int)
+        Size of the transform of the input, and of that of the result.
     """
 
     transfer: Tensor
@@ -150,7 +152,7 @@ class SpectralFilter(nn.Module):
     def masks(self) -> KernelMask:
         r"""The masks of the 4f systems that do the same with light, one for each pair of channels.
 
-        Each is passive, and all have one scale. A system for them has a grid of :attr:`canvas` samples, with
+        Each is passive, and all have one scale. A system for them has a grid of ``canvas`` samples, with
         the image at its first rows and columns and darkness behind it. Its output is the flipped one: sample
         ``[i, j]`` of the result is found at ``[(2 (ny // 2) - i) % ny, (2 (nx // 2) - j) % nx]``, times the
         scale, without the offset. After a pool the result lies on every ``(canvas / output_canvas)``-th
