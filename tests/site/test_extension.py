@@ -4,13 +4,21 @@ import importlib
 from pathlib import Path
 
 import pytest
+from docutils import nodes
 from onnlab_book import accessibility, glossary, library, offline, runtimes
+from sphinx.addnodes import pending_xref
 
+from tests.site.conftest import ROOT
+
+PACKAGES = sorted(page.stem for page in (ROOT / "book/reference").glob("*.md") if page.stem != "index")
 RECORD = {
     "machine": "two cores",
     "chapters": {
-        "ch01_waves": [{"cell": 1, "seconds": 0.5}, {"cell": 4, "seconds": 2.25}],
-        "ch02_fourf": [{"cell": 2, "seconds": 10.0}],
+        "ch01_waves": [
+            {"cell": 1, "seconds": 0.5, "first": "import torch"},
+            {"cell": 4, "seconds": 2.25, "first": "inside = (r < a) | (r > b)"},
+        ],
+        "ch02_fourf": [{"cell": 2, "seconds": 10.0, "first": "learn()"}],
     },
 }
 
@@ -20,20 +28,18 @@ def test_runtimes_add_up_and_rank() -> None:
     assert "Measured on two cores." in table
     assert "| [](ch01_waves.ipynb) | 2 | 2.8 | 2.2 |" in table
     assert "| ch02_fourf | 1 | 10.0 | 10.0 |" in table
-    slowest = table[table.index("slowest cells:") :]
-    assert (
-        slowest.index("| ch02_fourf | 2 | 10.00 |")
-        < slowest.index("| 4 | 2.25 |")
-        < slowest.index("| 1 | 0.50 |")
-    )
+    slowest = table[table.index("slowest cells") :].splitlines()[4:]
+    assert slowest[0] == "| ch02_fourf | 2 | `learn()` | 10.00 |"
+    assert slowest[1] == r"| [](ch01_waves.ipynb) | 4 | `inside = (r < a) \| (r > b)` | 2.25 |"
+    assert slowest[2].endswith("| `import torch` | 0.50 |")
 
 
 def test_runtimes_show_the_slowest_only() -> None:
-    many = {"machine": "m", "chapters": {"a": [{"cell": i, "seconds": i / 10} for i in range(1, 40)]}}
-    table = runtimes.markdown(many, {})
-    assert "| a | 39 | 3.90 |" in table
-    assert "| a | 30 | 3.00 |" in table
-    assert "| a | 29 | 2.90 |" not in table
+    timed = [{"cell": i, "seconds": i / 10, "first": "x"} for i in range(1, 40)]
+    table = runtimes.markdown({"machine": "m", "chapters": {"a": timed}}, {})
+    assert "| a | 39 | `x` | 3.90 |" in table
+    assert "| a | 30 | `x` | 3.00 |" in table
+    assert "| a | 29 | `x` | 2.90 |" not in table
 
 
 @pytest.mark.parametrize(
@@ -88,7 +94,25 @@ def test_library_documents_constants() -> None:
     assert ".. py:data:: onnlab.viz.PALETTE\n\n   Eight colours" in text
 
 
-@pytest.mark.parametrize("package", ["data", "optics", "viz", "widgets"])
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("wavelength", True),  # a parameter of the class
+        ("nyquist", True),
+        ("wavelenght", False),
+        ("centred_index", True),  # private, in the same module
+        ("onnlab.optics.grid.centred_index", True),
+        ("onnlab.optics.grid.Gird", False),
+    ],
+)
+def test_docstrings_may_name_what_exists(name: str, known: bool) -> None:
+    node = pending_xref(refdomain="py", reftype="attr", reftarget=name)
+    node["py:module"], node["py:class"] = "onnlab.optics", "Grid"
+    text = nodes.literal()
+    assert library.leave_plain(None, None, node, text) is (text if known else None)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_every_public_name_is_in_the_reference(site: Path, package: str) -> None:
     page = (site / f"book/reference/{package}.html").read_text(encoding="utf-8")
     names = importlib.import_module(f"onnlab.{package}").__all__

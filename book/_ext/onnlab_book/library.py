@@ -23,7 +23,7 @@ CONSTANT = "```{{eval-rst}}\n.. py:data:: {name}\n\n   {text}\n```\n"
 def setup(app: Sphinx) -> None:
     app.add_directive("library", Library)
     app.connect("autodoc-process-docstring", read_as_prose, priority=400)  # before napoleon, at 500
-    app.connect("missing-reference", name_parameter)
+    app.connect("missing-reference", leave_plain)
 
 
 def read_as_prose(app: Sphinx, what: str, name: str, one: object, options: object, lines: list[str]) -> None:
@@ -32,17 +32,31 @@ def read_as_prose(app: Sphinx, what: str, name: str, one: object, options: objec
         lines[:0] = ["..", ""]
 
 
-def name_parameter(
+def leave_plain(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
 ) -> nodes.TextElement | None:
-    """Let a docstring name, as an attribute, a parameter of its own class: it needs no entry of its own."""
-    if node.get("reftype") != "attr" or not node.get("py:class"):
+    """Leave a name plain that exists without an entry of its own: a parameter, or something private."""
+    if node.get("refdomain") != "py":
         return None
-    one = importlib.import_module(node["py:module"])
-    for part in node["py:class"].split("."):
-        one = getattr(one, part)
-    known = hasattr(one, node["reftarget"]) or node["reftarget"] in inspect.signature(one).parameters
-    return text if known else None
+    module, _, name = node["reftarget"].rpartition(".")
+    if module.startswith("onnlab."):
+        places = [importlib.import_module(module)]
+    else:
+        name, module = node["reftarget"], node.get("py:module")
+        places = [importlib.import_module(module)] if module else []
+        if places and node.get("py:class"):
+            owner = getattr(places[0], node["py:class"])
+            if f"self.{name} =" in inspect.getsource(owner) or name in _parameters(owner):
+                return text
+            places += [owner, importlib.import_module(owner.__module__)]
+    return text if any(hasattr(place, name) for place in places) else None
+
+
+def _parameters(one: type) -> list[str]:
+    try:
+        return list(inspect.signature(one).parameters)
+    except ValueError:  # a class written in C, such as an exception, does not tell
+        return []
 
 
 def reference(package: str, module: str) -> str:

@@ -13,7 +13,7 @@ RECORD = ".timings/runtimes.json"
 SLOWEST = 10
 UNMEASURED = (
     "This copy of the book was built without timing its cells, so there are no seconds to show. "
-    "Run `make test` and then `make site`: the first measures every cell, the second writes the table."
+    "Run `make timings` and then `make site`: the first measures every cell, the second writes the table."
 )
 
 
@@ -24,26 +24,32 @@ def setup(app: Sphinx) -> None:
 def markdown(record: dict[str, Any], link: dict[str, str]) -> str:
     """Two tables: seconds per chapter, and the slowest cells of the book.
 
-    ``record`` is ``{"machine": str, "chapters": {name: [{"cell": int, "seconds": float}, ...]}}``;
-    ``link`` gives the Markdown link of a chapter's name.
+    ``record`` is ``{"machine": str, "chapters": {name: [row, ...]}}`` with a row for each code cell:
+    ``{"cell": int, "seconds": float, "first": str}``, where ``first`` is its first line. ``link`` gives the
+    Markdown link of a chapter's name.
     """
     cells = [
-        (one["seconds"], one["cell"], link.get(name, name))
+        (one["seconds"], link.get(name, name), one["cell"], one["first"])
         for name, timed in record["chapters"].items()
         for one in timed
     ]
-    lines = [f"Measured on {record['machine']}.", "", "| Chapter | Cells | Seconds | Slowest cell (s) |"]
+    lines = [f"Measured on {record['machine']}.", "", "| Chapter | Code cells | Seconds | Longest cell (s) |"]
     lines.append("|:--|--:|--:|--:|")
     for name, timed in record["chapters"].items():
         seconds = [one["seconds"] for one in timed]
-        slowest = max(seconds, default=0.0)
-        lines.append(f"| {link.get(name, name)} | {len(timed)} | {sum(seconds):.1f} | {slowest:.1f} |")
-    lines += ["", f"The {min(SLOWEST, len(cells))} slowest cells:", ""]
-    lines += ["| Chapter | Cell | Seconds |", "|:--|--:|--:|"]
-    lines += [
-        f"| {chapter} | {cell} | {s:.2f} |" for s, cell, chapter in sorted(cells, reverse=True)[:SLOWEST]
-    ]
+        longest = max(seconds, default=0.0)
+        lines.append(f"| {link.get(name, name)} | {len(timed)} | {sum(seconds):.1f} | {longest:.1f} |")
+    ranked = sorted(cells, reverse=True)[:SLOWEST]
+    lines += ["", f"The {len(ranked)} slowest cells, with the line that each begins with:", ""]
+    lines += ["| Chapter | Code cell | First line | Seconds |", "|:--|--:|:--|--:|"]
+    for taken, chapter, number, first in ranked:
+        lines.append(f"| {chapter} | {number} | {_code(first)} | {taken:.2f} |")
     return "\n".join(lines)
+
+
+def _code(line: str) -> str:
+    """A line of code inside a Markdown table, where a bar would begin the next column."""
+    return "`" + line.replace("`", "'").replace("|", r"\|") + "`" if line else ""
 
 
 class Runtimes(SphinxDirective):

@@ -9,6 +9,8 @@ STATIC = Path(__file__).parent / "static"
 
 THEME_OPTIONS = {
     "navbar_persistent": [],  # the second, hidden search box
+    "primary_sidebar_end": [],  # a place for advertisements
+    "pygments_dark_style": "github-dark-colorblind",
     "repository_url": "",  # jupyter-book's default is its own repository
     "search_bar_text": "Search this book",
     "show_navbar_depth": 1,
