@@ -52,21 +52,15 @@ def when_kd_helps(scale: str) -> Experiment:
     validation split.
     """
     if scale == "chapter":
-        data, epochs, with_twin = "mnist-mini", {500: 50, 1000: 35, 2000: 25, 6000: 10}, (2000,)
+        data, epochs = "mnist-mini", {500: 50, 1000: 35, 2000: 25, 6000: 10}
     else:
-        data, with_twin = "mnist", (500, 1000, 2000, 6000, 20_000)
-        epochs = {500: 100, 1000: 70, 2000: 50, 6000: 30, 20_000: 20, 55_000: 12}
+        data, epochs = "mnist", {500: 100, 1000: 70, 2000: 50, 6000: 30, 20_000: 20, 55_000: 12}
+    with_twin = (2000,) if scale == "chapter" else tuple(epochs)
     most = max(epochs)
-    rows = [
-        teacher := Row(
-            name="teacher",
-            network="SmallCNN-16",
-            data=data,
-            labels=most,
-            epochs=epochs[most],
-            augment="shift",
-        )
-    ]
+    teacher = Row(
+        name="teacher", network="SmallCNN-16", data=data, labels=most, epochs=epochs[most], augment="shift"
+    )
+    rows = [teacher]
     for labels, count in epochs.items():
         for augment in ("none", "shift"):
             student = Row(
