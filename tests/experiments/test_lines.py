@@ -1,0 +1,99 @@
+"""The file of results: what may stand in it, and that it is never half-written."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from onnlab.experiments import EXPERIMENTS, append, check_line, read
+from tests.experiments.helpers import made_up
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "results").glob("*.jsonl"))
+
+
+def test_what_is_appended_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    assert read(path) == []
+    lines = [made_up(seed, 0.9) for seed in range(3)]
+    for line in lines:
+        append(path, line)
+    assert read(path) == lines
+    assert [json.loads(text) for text in path.read_text().splitlines()] == lines
+
+
+def test_the_later_line_of_a_run_counts(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    for test in (0.1, 0.2):
+        append(path, made_up(0, test))
+    assert [line["test_accuracy"] for line in read(path)] == [0.2]
+
+
+def without(line: dict, name: str) -> dict:
+    return {key: value for key, value in line.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ([], "JSON object"),
+        (without(made_up(0, 0.9), "commit"), r"missing \['commit'\]"),
+        (without(made_up(0, 0.9), "test_accuracy"), r"missing \['test_accuracy'\]"),
+        (made_up(0, 0.9, accuracy=0.9), r"unknown \['accuracy'\]"),
+        (made_up(0, 1.5), "test_accuracy must be from 0 to 1"),
+        (made_up(0, float("nan")), "test_accuracy must be finite"),
+        (made_up(0, "0.9"), "test_accuracy must be float"),
+        (made_up(0, 0.9, seconds=True), "seconds must be float"),
+        ({**made_up(1, 0.9), "seed": 2}, "seed must be that of the settings"),
+        (made_up(0, 0.9, error="ValueError"), "unknown"),
+    ],
+)
+def test_a_broken_line_is_refused(line: object, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_line(line)
+    if isinstance(line, dict):
+        with pytest.raises(ValueError, match=said):
+            append(tmp_path / "e.jsonl", line)
+        assert not (tmp_path / "e.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", ['{"key": "a"}', '{"key": ', "", "3"])
+def test_a_broken_line_in_a_file_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_text(json.dumps(made_up(0, 0.9)) + "\n" + text + "\n")
+    with pytest.raises(ValueError, match=r"e\.jsonl, line 2: .*mend or remove"):
+        read(path)
+
+
+def test_a_kill_while_a_line_is_written_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "e.jsonl"
+    append(path, made_up(0, 0.9))
+    before = path.read_bytes()
+
+    def killed(file: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", killed)  # everything is written, but not under its name
+        with pytest.raises(KeyboardInterrupt):
+            append(path, made_up(1, 0.8))
+    assert path.read_bytes() == before
+    append(path, made_up(1, 0.8))
+    assert [line["seed"] for line in read(path)] == [0, 1]
+
+
+def test_there_are_results() -> None:
+    assert RESULTS
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
+def test_the_committed_results_are_whole_and_of_one_of_the_experiments(path: Path) -> None:
+    lines = read(path)
+    assert lines and {line["experiment"] for line in lines} == {path.stem} <= set(EXPERIMENTS)
+    for line in lines:
+        # A commit that ends in "+changes" could not be checked out to make the line again.
+        assert re.fullmatch("[0-9a-f]{40}", line["commit"] or "") and line["error"] is None, line["key"]

@@ -1,0 +1,190 @@
+"""Running: only what is missing, teachers first, failures written down."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from onnlab import cli
+from onnlab.experiments import Experiment, read, run, runner, table, training
+from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY
+
+ROOT = Path(__file__).parents[2]
+FILE = "tiny.jsonl"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all runs of the tiny experiment, two seeds."""
+    folder = tmp_path_factory.mktemp("results")
+    run(TINY, folder, seeds=2, report=lambda text: None)
+    return folder
+
+
+def copied(finished: Path, folder: Path, keep: list[int]) -> Path:
+    """Return a folder that holds some of the lines, and no weights."""
+    lines = (finished / FILE).read_text().splitlines(keepends=True)
+    (folder / FILE).write_text("".join(lines[number] for number in keep))
+    return folder
+
+
+def values(lines: list[dict]) -> dict[str, tuple]:
+    names = ("row", "seed", "settings", "test_accuracy", "validation_loss", "epoch", "data_sha256")
+    return {line["key"]: tuple(line[name] for name in names) for line in lines}
+
+
+def test_each_row_gets_the_same_budget_and_a_student_the_teacher_of_its_seed(finished: Path) -> None:
+    lines = read(finished / FILE)
+    for row in TINY.rows:
+        mine = [line for line in lines if line["row"] == row.name]
+        seeds = [(line["seed"], line["settings"]["learning_rate"]) for line in mine]
+        (chosen,) = (entry.learning_rate for entry in table(lines) if entry.row == row.name)
+        assert sorted(seeds) == [*((0, rate) for rate in row.learning_rates), (1, chosen)]
+        best = max(mine[:2], key=lambda line: (line["validation_accuracy"], -line["validation_loss"]))
+        assert best["settings"]["learning_rate"] == chosen
+    taught = [line["settings"] for line in lines if line["row"] == "KD"]
+    (rate,) = {settings["teacher"]["learning_rate"] for settings in taught}
+    assert rate == next(entry.learning_rate for entry in table(lines) if entry.row == "teacher")
+    assert all(settings["teacher"]["seed"] == settings["seed"] for settings in taught)
+
+
+def test_a_second_call_makes_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (finished / FILE).read_bytes()
+    monkeypatch.setattr(runner, "execute", None)
+    lines = run(TINY, finished, seeds=2, report=lambda text: None)
+    assert (finished / FILE).read_bytes() == before
+    assert values(lines) == values(read(finished / FILE))
+
+
+@pytest.mark.parametrize("missing", [2, 8])
+def test_only_the_missing_run_is_made_and_comes_out_the_same(
+    missing: int, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(
+        runner, "execute", lambda one, place: made.append(one.key) or training.execute(one, place)
+    )
+    everything = read(finished / FILE)
+    folder = copied(finished, tmp_path, [i for i in range(9) if i != missing])
+    run(TINY, folder, seeds=2, report=lambda text: None)
+    # Number 8 is a student: its teacher's weights are not there, and are made again without a line.
+    assert made == [everything[missing]["key"]]
+    assert values(read(folder / FILE)) == values(everything)
+
+
+def test_more_seeds_go_on_from_fewer(finished: Path, tmp_path: Path) -> None:
+    experiment = replace(TINY, rows=(LINEAR,))
+    assert {line["seed"] for line in run(experiment, tmp_path, seeds=1, report=lambda text: None)} == {0}
+    said: list[str] = []
+    lines = run(experiment, tmp_path, seeds=2, report=said.append)
+    assert said[:2] == ["2 runs, 0 of them to be made", "1 runs, 1 of them to be made"]
+    known = values(read(finished / FILE))
+    assert len(lines) == 3 and all(known[key] == value for key, value in values(lines).items())
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_give_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+    lines = run(TINY, tmp_path, seeds=2, jobs=2, report=lambda text: None)
+    assert values(lines) == values(read(finished / FILE))
+
+
+def test_a_failed_run_is_written_down_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(row, shape, classes):
+        if row.front == "linear":
+            raise RuntimeError("the light is off")
+        return build(row, shape, classes)
+
+    build = training.build
+    monkeypatch.setattr(training, "build", breaks)
+    experiment = Experiment("tiny", "chapter", (LINEAR, TEACHER, KD))
+    said: list[str] = []
+    run(experiment, tmp_path, seeds=1, report=said.append)
+    lines = read(tmp_path / FILE)
+    errors = {(line["row"], line["error"] is not None) for line in lines}
+    assert errors == {("linear", True), ("teacher", False), ("KD", True)} and len(lines) == 6
+    error = next(line["error"] for line in lines if line["error"])
+    assert error.endswith("RuntimeError: the light is off")
+    assert re.search(r"test_runner\.py:\d+ in breaks", error)
+    assert str(ROOT) not in error and "test_accuracy" not in lines[0]
+    assert any("failed, RuntimeError: the light is off" in text for text in said)
+    assert [row.row for row in table(lines)] == ["teacher"]
+
+    monkeypatch.setattr(training, "build", build)  # what failed is tried again, and only that
+    lines = run(experiment, tmp_path, seeds=1, report=lambda text: None)
+    assert all(line["error"] is None for line in lines) and len(read(tmp_path / FILE)) == 6
+    assert len((tmp_path / FILE).read_text().splitlines()) == 10
+
+
+def test_students_of_a_teacher_that_failed_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = training.build
+
+    def breaks(row, shape, classes):
+        if row.front == "nonlinear":
+            raise RuntimeError("no teacher today")
+        return build(row, shape, classes)
+
+    monkeypatch.setattr(training, "build", breaks)
+    lines = run(TINY, tmp_path, seeds=1, report=lambda text: None)
+    assert {(line["row"], line["error"] is None) for line in lines} == {("teacher", False), ("linear", True)}
+
+
+LONG = replace(TINY, rows=tuple(replace(LINEAR, epochs=n, learning_rates=(1e-3,)) for n in (1, 60)))
+KILLED = """
+from onnlab.experiments import run
+from tests.experiments.test_runner import LONG
+run(LONG, {folder!r}, seeds=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+def test_a_kill_leaves_whole_lines_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED.format(folder=str(tmp_path))], cwd=ROOT)
+    try:
+        patience = time.monotonic() + 60
+        while not (list(tmp_path.glob("weights/*.state")) and (tmp_path / FILE).exists()):
+            assert process.poll() is None and time.monotonic() < patience
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    (first,) = read(tmp_path / FILE)
+    said: list[str] = []
+    lines = run(LONG, tmp_path, seeds=1, report=said.append)
+    assert said[0] == "2 runs, 1 of them to be made"
+    assert lines[0] == first and lines[1]["settings"]["epochs"] == 60
+    assert lines == read(tmp_path / FILE) and not list(tmp_path.glob("weights/*.state"))
+
+
+@pytest.mark.parametrize("name", ["seeds", "jobs"])
+def test_there_is_at_least_one_seed_and_one_job(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+        run(TINY, tmp_path, **{name: 0})
+
+
+def test_the_command_runs_prints_the_table_and_notes_what_is_special(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale, rows=(LINEAR,)))
+    arguments = ["run", "sclc", "--scale", "full", "--seeds", "2", "--out", str(tmp_path / "new")]
+    assert cli.main([*arguments, "--data-note", "pixels of a copy"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0].startswith("scale") and "linear" in out.splitlines()[1] and "±" in out
+    assert "1 of them to be made" in err
+    lines = read(tmp_path / "new" / FILE)
+    assert {(line["scale"], line["data_note"]) for line in lines} == {("full", "pixels of a copy")}
+
+
+def test_the_commit_says_if_there_are_changes() -> None:
+    found = training.commit()
+    assert found is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", found)

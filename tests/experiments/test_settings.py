@@ -1,0 +1,112 @@
+"""What may be declared, and what names a run."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run
+from onnlab.experiments.training import build
+from tests.experiments.helpers import KD, LINEAR, TEACHER
+
+SHAPES = {"mnist-mini": (1, 28, 28), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_row_can_be_built_and_answers_to_an_image_of_its_data(name: str, scale: str) -> None:
+    experiment = EXPERIMENTS[name](scale)
+    assert (experiment.name, experiment.scale) == (name, scale)
+    built = set()
+    for row in experiment.rows:
+        if (row.network, row.front, row.data) not in built:
+            shape = SHAPES[row.data]
+            assert build(row, shape, classes=10)(torch.zeros(2, *shape)).shape == (2, 10)
+            built.add((row.network, row.front, row.data))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_twin_differs_from_the_linear_student_in_nothing_but_its_front_end(scale: str) -> None:
+    for row in EXPERIMENTS["sclc"](scale).rows:
+        if row.name.endswith("labels"):
+            (twin,) = (
+                other
+                for other in EXPERIMENTS["sclc"](scale).rows
+                if (other.data, other.name) == (row.data, "twin, labels")
+            )
+            assert replace(row, name=twin.name, front="nonlinear") == twin
+
+
+def test_students_with_and_without_a_teacher_see_the_same_images_as_often() -> None:
+    rows = EXPERIMENTS["when-kd-helps"]("chapter").rows
+    alone = {(row.labels, row.augment): row for row in rows if row.name == "labels"}
+    assert len(alone) == 8
+    for row in rows:
+        if row.teacher is not None:
+            left = replace(row, name="labels", teacher=None, temperature=None, alpha=None)
+            assert left == alone[row.labels, row.augment]
+
+
+def test_a_linear_student_is_linear_and_the_one_with_relu_is_not() -> None:
+    torch.manual_seed(0)
+    for front, linear in (("linear", True), ("relu-in-pool", False), ("nonlinear", False)):
+        front_end = build(replace(LINEAR, front=front), (1, 28, 28), 10).double().features
+        x, y = torch.rand(2, 4, 1, 28, 28, dtype=torch.float64)
+        zero = front_end(torch.zeros_like(x))
+        difference = front_end(x - 2 * y) - zero - (front_end(x) - zero) + 2 * (front_end(y) - zero)
+        assert (difference.abs().max() < 1e-9) == linear
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"network": "VGG"}, "'LeNet'"),
+        ({"data": "emnist"}, "'mnist-mini'"),
+        ({"front": "optical"}, "'linear'"),
+        ({"augment": "rotate"}, "'shift'"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"labels": 0}, "labels must be at least 1"),
+        ({"learning_rates": ()}, "learning_rates"),
+        ({"learning_rates": (1e-3, 1e-3)}, "different"),
+        ({"learning_rates": (0.0, 1e-3)}, "positive"),
+        ({"temperature": 4.0}, "only then"),
+        ({"teacher": TEACHER}, "temperature and alpha"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_refused(change: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        replace(LINEAR, **change)
+
+
+def test_a_teacher_comes_first_and_no_row_twice() -> None:
+    with pytest.raises(ValueError, match="must be a row before it"):
+        Experiment("e", "chapter", (KD, TEACHER))
+    with pytest.raises(ValueError, match="settings of another"):
+        Experiment("e", "chapter", (LINEAR, replace(LINEAR, name="again")))
+
+
+def test_the_key_follows_the_settings_of_the_run_and_of_its_teacher_but_not_the_name() -> None:
+    taught = Run(KD, 1e-3, 0, Run(TEACHER, 1e-3, 0))
+    others = [
+        replace(taught, seed=1),
+        replace(taught, learning_rate=2e-3),
+        replace(taught, row=replace(KD, epochs=2)),
+        replace(taught, row=replace(KD, alpha=0.5)),
+        replace(taught, teacher=Run(TEACHER, 2e-3, 0)),
+        replace(taught, teacher=Run(replace(TEACHER, augment="shift"), 1e-3, 0)),
+        Run(LINEAR, 1e-3, 0),
+    ]
+    assert len({run.key for run in (taught, *others)}) == 8
+    assert replace(taught, row=replace(KD, name="otherwise", learning_rates=(1.0,))).key == taught.key
+
+
+def test_the_key_follows_the_version_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Run(LINEAR, 1e-3, 0).key
+    monkeypatch.setattr("onnlab.experiments.settings.VERSION", 1_000)
+    assert Run(LINEAR, 1e-3, 0).key != before
+
+
+def test_a_row_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        LINEAR.epochs = 2
+    assert isinstance(LINEAR, Row)
