@@ -87,7 +87,7 @@ class Row:
     labels: int | None = None
     augment: str = "none"
     batch_size: int = 64
-    learning_rates: tuple[float, ...] = (7e-4, 2e-3, 6e-3)
+    learning_rates: tuple[float, ...] = (2e-3, 6e-3, 1.8e-2)
     teacher: "Row | None" = None
     temperature: float | None = None
     alpha: float | None = None
