@@ -1,0 +1,106 @@
+"""One run: what it trains on, what it is taught by, and what it writes down."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from onnlab.data import load
+from onnlab.data.sources import SOURCES
+from onnlab.distill import KD as KDObjective
+from onnlab.experiments import Run, check_line, training
+from onnlab.experiments.training import Place, dataset, execute, trained
+from tests.experiments.helpers import KD, LINEAR, TEACHER
+
+TAUGHT = Run(KD, 1e-3, 3, Run(TEACHER, 4e-3, 3))
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """Collect what is given to ``fit``, which trains as always."""
+    calls: list[dict] = []
+    fit = training.fit
+
+    def watched(model, data, objective, **settings):
+        start = {name: value.clone() for name, value in model.state_dict().items()}
+        calls.append({"start": start, "data": data, "objective": objective, **settings})
+        return fit(model, data, objective, **settings)
+
+    monkeypatch.setattr(training, "fit", watched)
+    return calls
+
+
+def test_the_settings_reach_the_training(tmp_path: Path, seen: list[dict]) -> None:
+    row = replace(LINEAR, labels=50, epochs=2, batch_size=20, augment="shift")
+    trained(Run(row, 5e-3, 7), Place(tmp_path))
+    (call,) = seen
+    expected = {"epochs": 2, "seed": 7, "batch_size": 20, "learning_rate": 5e-3}
+    assert {name: call[name] for name in expected} == expected
+    assert call["augment"] is training.AUGMENTATIONS["shift"] is not None
+    assert call["data"].sizes == {**load("mnist-mini").sizes, "train": 50}
+
+
+def test_with_one_seed_all_start_alike_and_see_the_same_images(tmp_path: Path, seen: list[dict]) -> None:
+    trained(TAUGHT, Place(tmp_path))
+    trained(Run(LINEAR, 1e-3, 3), Place(tmp_path))
+    trained(Run(LINEAR, 1e-3, 4), Place(tmp_path))
+    teacher, student, alone, other = seen
+    for call in (teacher, alone):
+        assert torch.equal(call["data"].train.pixels, student["data"].train.pixels)
+    assert not torch.equal(other["data"].train.pixels, alone["data"].train.pixels)
+    for name, value in student["start"].items():
+        assert torch.equal(value, alone["start"][name])
+    assert any(not torch.equal(value, alone["start"][name]) for name, value in other["start"].items())
+
+
+def test_the_teacher_is_trained_once_and_then_taken_from_its_file(tmp_path: Path, seen: list[dict]) -> None:
+    place = Place(tmp_path)
+    first, _ = trained(TAUGHT, place)
+    assert [call["learning_rate"] for call in seen] == [4e-3, 1e-3]
+    second, _ = trained(TAUGHT, place)
+    assert len(seen) == 3
+    taught_by = [call["objective"] for call in seen[1:]]
+    assert all(isinstance(objective, KDObjective) for objective in taught_by)
+    assert {(objective.temperature, objective.alpha) for objective in taught_by} == {(4.0, 0.9)}
+    for before, after in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_a_run_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    trained(TAUGHT, Place(tmp_path))
+    trained(TAUGHT, Place(tmp_path))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "note", "written"),
+    [
+        ("", None, None),
+        ("; pixels as found in mnist.npz", None, "pixels as found in mnist.npz"),
+        ("; pixels as found in mnist.npz", "a copy from JPEG", "a copy from JPEG"),
+    ],
+)
+def test_a_copy_of_the_data_that_could_not_be_checked_is_noted(
+    doubt: str, note: str | None, written: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = replace(load("mnist-mini"), name="mnist", credit=SOURCES["mnist"].credit + doubt)
+    monkeypatch.setattr(training, "load", lambda name: copy)
+    dataset.cache_clear()
+    try:
+        line = execute(Run(replace(LINEAR, data="mnist"), 1e-3, 0), Place(tmp_path, data_note=note))
+    finally:
+        dataset.cache_clear()
+    check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
+    assert line["data_note"] == written
+
+
+def test_an_interruption_gets_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute(Run(LINEAR, 1e-3, 0), Place(tmp_path))
