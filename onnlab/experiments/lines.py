@@ -41,7 +41,7 @@ RESULTS: dict[str, tuple[type, ...]] = {
 
 
 def check_line(line: object) -> None:
-    """Raise unless this is a line as :data:`FIELDS` and :data:`RESULTS` say.
+    """Raise unless this is a line as ``FIELDS`` and ``RESULTS`` say.
 
     Raises
     ------
