@@ -10,15 +10,6 @@ from onnlab.data import Dataset
 from onnlab.distill.objectives import Batch
 
 
-def whole(name: str, value: object, least: int, most: float = math.inf) -> None:
-    """Raise unless ``value`` is a whole number from ``least`` to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, got {value!r}; pass an int")
-    if not least <= value <= most:
-        bounds = f"at least {least}" if most == math.inf else f"from {least} to {most:.0f}"
-        raise ValueError(f"{name} must be {bounds}, got {value}")
-
-
 def above_zero(name: str, value: object) -> None:
     """Raise unless ``value`` is a finite number above zero."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):

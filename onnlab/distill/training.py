@@ -20,6 +20,7 @@ from onnlab.distill.checkpoint import read_state, write_state
 from onnlab.distill.history import Epoch, History, Scores, best_of
 from onnlab.distill.kd import checked_logits
 from onnlab.distill.objectives import Batch, CrossEntropy, inference
+from onnlab.optics._check import whole_number
 
 
 def cosine(progress: float) -> float:
@@ -108,9 +109,9 @@ def fit(
         If images, logits, loss or gradient stop being finite. The message names the step and which was first.
     """
     check.model_and_data(model, data)
-    check.whole("epochs", epochs, 1)
-    check.whole("seed", seed, 0, 2**32 - 1)
-    check.whole("batch_size", batch_size, 1)
+    whole_number("epochs", epochs, 1)
+    whole_number("seed", seed, 0, 2**32 - 1)
+    whole_number("batch_size", batch_size, 1)
     check.above_zero("learning_rate", learning_rate)
     if clip is not None:
         check.above_zero("clip", clip)
@@ -223,7 +224,7 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = 500, autocast:
     TypeError, ValueError
         If the output of the model does not fit the labels, or the batch size is below 1.
     """
-    check.whole("batch_size", batch_size, 1)
+    whole_number("batch_size", batch_size, 1)
     device = next(model.parameters(), torch.empty(0)).device
     right, loss, count = 0, 0.0, 0
     with inference(model), torch.autocast(device.type, torch.bfloat16, enabled=autocast):

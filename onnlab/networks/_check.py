@@ -5,15 +5,6 @@ from torch import Tensor
 Size = tuple[int, int]
 
 
-def count(name: str, value: object) -> int:
-    """Return ``value`` if it is a whole number of at least one; raise otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, got {value!r}; pass an int")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return value
-
-
 def size(name: str, value: object, least: int = 1) -> Size:
     """Return ``value`` as a pair of whole numbers of at least ``least``; raise otherwise."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)

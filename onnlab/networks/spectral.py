@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from onnlab.networks import _check
 from onnlab.networks._check import Size
+from onnlab.optics._check import whole_number
 from onnlab.optics.propagation import fast_length
 
 BACKENDS = ("auto", "fft", "spatial")
@@ -79,9 +80,9 @@ class SpectralConv2d(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        self.in_channels = _check.count("in_channels", in_channels)
-        self.out_channels = _check.count("out_channels", out_channels)
-        self.groups = _check.count("groups", groups)
+        self.in_channels = whole_number("in_channels", in_channels)
+        self.out_channels = whole_number("out_channels", out_channels)
+        self.groups = whole_number("groups", groups)
         self.image_size = _check.size("image_size", image_size)
         self.kernel_size = self.image_size if free else _check.size("kernel_size", kernel_size)
         self.stride, self.dilation = _check.size("stride", stride), _check.size("dilation", dilation)

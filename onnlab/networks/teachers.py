@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from onnlab.networks import _check
+from onnlab.optics._check import whole_number
 
 
 class Classifier(nn.Module):
@@ -34,7 +34,7 @@ class LeNet(Classifier):
 
     def __init__(self, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
-        channels, classes = _check.count("channels", channels), _check.count("classes", classes)
+        channels, classes = whole_number("channels", channels), whole_number("classes", classes)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
@@ -58,7 +58,7 @@ class SmallCNN(Classifier):
 
     def __init__(self, channels: int = 1, classes: int = 10, image_size: int = 28, width: int = 32) -> None:
         super().__init__()
-        widths = [_check.count("channels", channels), *(_check.count("width", width) * n for n in (1, 2, 4))]
+        widths = [whole_number("channels", channels), *(whole_number("width", width) * n for n in (1, 2, 4))]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [
@@ -68,14 +68,14 @@ class SmallCNN(Classifier):
                 nn.MaxPool2d(2),
             ]
         self.features = nn.Sequential(*layers)
-        side = _check.count("image_size", image_size) // 8
+        side = whole_number("image_size", image_size) // 8
         if side == 0:
             raise ValueError(f"image_size must be at least 8, for three pools of 2, got {image_size}")
         self.classifier = nn.Sequential(
             nn.Flatten(),
             nn.Linear(widths[-1] * side**2, 8 * width),
             nn.ReLU(),
-            nn.Linear(8 * width, _check.count("classes", classes)),
+            nn.Linear(8 * width, whole_number("classes", classes)),
         )
 
 
@@ -93,7 +93,7 @@ class AlexNet(Classifier):
         self, channels: int = 3, classes: int = 10, image_size: int = 224, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        channels, classes = _check.count("channels", channels), _check.count("classes", classes)
+        channels, classes = whole_number("channels", channels), whole_number("classes", classes)
         if image_size == 224:
             first = [nn.Conv2d(channels, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)]
             second = [nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2)]

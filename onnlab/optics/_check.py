@@ -1,7 +1,8 @@
 """Argument checks of the optics modules: a message names argument, expectation, value and remedy."""
 
 import math
-from typing import TYPE_CHECKING
+import operator
+from typing import TYPE_CHECKING, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -34,6 +35,17 @@ def finite_number(name: str, value: object, unit: str = "metres") -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite ({unit}), got {number!r}; check how it was computed")
+    return number
+
+
+def whole_number(name: str, value: object, least: int = 1, most: float = math.inf) -> int:
+    """Return ``value`` as an int; raise unless it is a whole number from ``least`` to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be a whole number, got {value!r}; pass an int")
+    number = operator.index(value)
+    if not least <= number <= most:
+        limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise ValueError(f"{name} must be {limit}, got {number}; choose a number in that range")
     return number
 
 

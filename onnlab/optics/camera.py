@@ -1,9 +1,5 @@
 """The camera: from light to digital numbers, with the noise that comes on the way."""
 
-import math
-import operator
-from typing import SupportsIndex
-
 import torch
 from torch import Tensor, nn
 
@@ -94,7 +90,7 @@ class Camera(nn.Module):
     ) -> None:
         super().__init__()
         self.photons = _check.positive_length("photons", photons, "photons per sample at intensity 1")
-        self.binning = _whole_number("binning", binning)
+        self.binning = _check.whole_number("binning", binning)
         self.quantum_efficiency = _check.positive_length(
             "quantum_efficiency", quantum_efficiency, "electrons per photon"
         )
@@ -109,7 +105,7 @@ class Camera(nn.Module):
         self.full_well = (
             None if full_well is None else _check.positive_length("full_well", full_well, "electrons")
         )
-        self.bits = None if bits is None else _whole_number("bits", bits, MOST_BITS)
+        self.bits = None if bits is None else _check.whole_number("bits", bits, most=MOST_BITS)
         if self.bits is not None and self.full_well is None:
             raise ValueError(
                 f"bits must come with a full_well, got bits={bits!r} and full_well=None; the largest digital "
@@ -268,14 +264,4 @@ def _not_negative(name: str, value: object, unit: str) -> float:
     number = _check.finite_number(name, value, unit)
     if number < 0:
         raise ValueError(f"{name} must not be negative ({unit}), got {number!r}; give 0 to leave it out")
-    return number
-
-
-def _whole_number(name: str, value: object, most: float = math.inf) -> int:
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise TypeError(f"{name} must be a whole number, got {value!r}; pass an int")
-    number = operator.index(value)
-    if not 1 <= number <= most:
-        limit = "at least 1" if most == math.inf else f"from 1 to {most}"
-        raise ValueError(f"{name} must be {limit}, got {number}; choose a number in that range")
     return number
