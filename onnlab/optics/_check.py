@@ -79,7 +79,7 @@ def real_plane(values: object, name: str) -> Tensor:
         raise TypeError(
             f"{name} must be a torch.Tensor, got {type(values).__name__}; use torch.as_tensor({name})"
         )
-    if not values.is_floating_point():
+    if values.dtype not in REAL_DTYPES:
         raise TypeError(
             f"{name} must be float32 or float64, got {values.dtype}; use {name}.to(torch.float32)"
         )

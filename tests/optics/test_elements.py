@@ -206,6 +206,11 @@ def test_the_advised_pitch_and_length_do():
             TypeError,
             "phi must be float32 or float64",
         ),
+        (
+            lambda: PhaseMask(torch.zeros(8, 8, dtype=torch.float16)),
+            TypeError,
+            "phi must be float32 or float64",
+        ),
         (lambda: PhaseMask(torch.zeros(8)), ValueError, r"phi must have shape \(..., ny, nx\)"),
         (lambda: AmplitudeMask([[1.0]]), TypeError, "a must be a torch.Tensor"),
         (lambda: AmplitudeMask(torch.full((2, 2), math.nan)), ValueError, "a must be finite"),
