@@ -23,8 +23,8 @@ def sclc(scale: str) -> Experiment:
     """
     if scale == "chapter":
         return Experiment("sclc", scale, _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10))
-    mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 12)
-    cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 30)
+    mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 8)
+    cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8)
     return Experiment("sclc", scale, mnist + cifar)
 
 

@@ -104,6 +104,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History]:
         augment=AUGMENTATIONS[row.augment],
         checkpoint=under_way,
         device=place.device,
+        channels_last=True,
         progress=False,
     )
     save_checkpoint(_weights(run, place), model, dict(history.recipe))
@@ -161,7 +162,8 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
 
 def _teacher(run: Run, place: Place) -> nn.Module:
     if not _weights(run, place).exists():
-        return trained(run, place)[0]
+        trained(run, place)
+    # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.
     data = dataset(run.row.data)[0]
     with torch.random.fork_rng(devices=[]):
         model = build(run.row, _image_shape(data), len(data.classes))

@@ -99,6 +99,27 @@ def test_schedule_sets_the_rate_of_each_step(schedule):
     assert cosine(0) == 1 and cosine(0.5) == pytest.approx(0.5) and cosine(1) == pytest.approx(0)
 
 
+def test_channels_last_changes_the_layout_and_not_the_training():
+    toy = toy_data()
+    colour = Split(toy.train.pixels.double().repeat(1, 3, 1, 1), toy.train.labels)
+    data = Dataset("", colour, colour, colour, toy.classes, "")
+    layouts, weights = [], []
+
+    def note(layer, inputs, output):
+        layouts.append([t.is_contiguous(memory_format=torch.channels_last) for t in (*inputs, output)])
+
+    for channels_last in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 3)).double()
+        model[0].register_forward_hook(note)
+        quiet(model, data, epochs=1, seed=0, channels_last=channels_last)
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    steps = len(data.train) // 64 + 1
+    assert layouts[:steps] == [[False, False]] * steps
+    assert layouts[len(layouts) // 2 :][:steps] == [[True, True]] * steps
+    torch.testing.assert_close(*weights, rtol=1e-9, atol=1e-12)
+
+
 def test_clip_bounds_the_step():
     model, start = toy_model(), toy_model()
     descent = partial(quiet, epochs=1, seed=0, batch_size=90, optimiser=torch.optim.SGD, keep="last")
