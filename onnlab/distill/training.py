@@ -149,7 +149,7 @@ def fit(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model.to(device)  # before the optimiser, which makes its own tensors beside the weights
     if channels_last:
-        model.to(memory_format=layout)
+        model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in its annotations
     optimizer = optimiser(parameters, lr=learning_rate)
     steps = math.ceil(len(train) / batch_size)
     # The randomness of an epoch depends on nothing that was drawn before it, so that a run can go on there.
