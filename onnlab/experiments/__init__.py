@@ -3,7 +3,7 @@
 from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, sclc, when_kd_helps
 from onnlab.experiments.lines import append, check_line, read
 from onnlab.experiments.runner import run
-from onnlab.experiments.settings import Experiment, Row, Run
+from onnlab.experiments.settings import Experiment, Row, Run, Trial
 from onnlab.experiments.tables import TableRow, format_table, gain, table
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Row",
     "Run",
     "TableRow",
+    "Trial",
     "append",
     "check_line",
     "format_table",

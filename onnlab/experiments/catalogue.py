@@ -6,12 +6,12 @@ from dataclasses import replace
 from onnlab.experiments.settings import Experiment, Row
 
 SCALES = ("chapter", "full")
-TEMPERATURE, ALPHA = 4.0, 0.9
+TEMPERATURES, ALPHA = (4.0,), 0.9
 
 
 def distilled(row: Row, teacher: Row, name: str) -> Row:
     """Return the row that differs from another only in having a teacher."""
-    return replace(row, name=name, teacher=teacher, temperature=TEMPERATURE, alpha=ALPHA)
+    return replace(row, name=name, teacher=teacher, temperatures=TEMPERATURES, alpha=ALPHA)
 
 
 def sclc(scale: str) -> Experiment:

@@ -7,8 +7,8 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from onnlab.experiments.lines import Line, append, read
-from onnlab.experiments.settings import Experiment, Row, Run
-from onnlab.experiments.tables import chosen_rate
+from onnlab.experiments.settings import Experiment, Row, Run, Trial
+from onnlab.experiments.tables import chosen_trial
 from onnlab.experiments.training import Place, commit, execute
 
 
@@ -24,8 +24,8 @@ def run(
 ) -> list[Line]:
     """Make all runs of an experiment that are not in its file yet; return its lines.
 
-    For each row, seed 0 tries every learning rate. The one with the highest *validation* accuracy is used for
-    the other seeds. A student with seed ``s`` learns from its teacher with seed ``s``.
+    For each row, seed 0 makes every trial. The one with the highest *validation* accuracy is used for the
+    other seeds. A student with seed ``s`` learns from its teacher with seed ``s``.
 
     Each run becomes a line of ``out/NAME.jsonl`` as soon as it is done. A run that fails does so too, with
     its traceback, and the others go on; the next call tries it again. Runs are recognised by the hash of
@@ -67,7 +67,7 @@ def run(
     path = folder / f"{experiment.name}.jsonl"
     place = Place(folder / "weights", device, commit(), data_note)
     known = {line["key"]: line for line in read(path)}
-    rates: dict[Row, float] = {}
+    chosen: dict[Row, Trial] = {}
     mine: list[str] = []
 
     def make(runs: list[Run]) -> None:
@@ -82,20 +82,20 @@ def run(
             report(_sentence(one, line))
         mine.extend(one.key for one in runs)
 
-    def resolve(row: Row, seed: int, rate: float) -> Run:
+    def resolve(row: Row, seed: int, trial: Trial) -> Run:
         if row.teacher is None:
-            return Run(row, rate, seed)
-        return Run(row, rate, seed, resolve(row.teacher, seed, rates[row.teacher]))
+            return Run(row, trial, seed)
+        return Run(row, trial, seed, resolve(row.teacher, seed, chosen[row.teacher]))
 
     for _, level in groupby(sorted(experiment.rows, key=lambda row: row.depth), lambda row: row.depth):
-        rows = [row for row in level if row.teacher is None or row.teacher in rates]
-        grid = {row: [resolve(row, 0, rate) for rate in row.learning_rates] for row in rows}
+        rows = [row for row in level if row.teacher is None or row.teacher in chosen]
+        grid = {row: [resolve(row, 0, trial) for trial in row.trials] for row in rows}
         make([one for runs in grid.values() for one in runs])
         for row, runs in grid.items():
-            rate = chosen_rate(known[one.key] for one in runs)
-            if rate is not None:
-                rates[row] = rate
-        make([resolve(row, seed, rates[row]) for seed in range(1, seeds) for row in rows if row in rates])
+            best = chosen_trial(known[one.key] for one in runs)
+            if best is not None:
+                chosen[row] = best
+        make([resolve(row, seed, chosen[row]) for seed in range(1, seeds) for row in rows if row in chosen])
     return [known[key] for key in mine]
 
 
@@ -107,7 +107,7 @@ def _sentence(one: Run, line: Line) -> str:
     row = one.row
     labels = "all" if row.labels is None else row.labels
     what = f"{row.name} ({row.data}, {labels} labels, augment {row.augment}): "
-    what += f"learning rate {one.learning_rate:g}, seed {one.seed}: "
+    what += f"{one.trial}, seed {one.seed}: "
     if line["error"] is not None:
         return f"{what}failed, {line['error'].splitlines()[-1]}"
     return f"{what}test {line['test_accuracy']:.2%}, {line['seconds']:.0f} s"

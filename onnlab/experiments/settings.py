@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import partial
+from itertools import product
 from typing import Any
 
 from onnlab.data import available
@@ -41,12 +42,42 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
 }
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One choice of what is tuned. What a row does not have is None.
+
+    Parameters
+    ----------
+    learning_rate : float
+        See :func:`onnlab.distill.fit`.
+    label_smoothing : float, optional
+        See :class:`onnlab.distill.CrossEntropy`.
+    temperature : float, optional
+        See :func:`onnlab.distill.kd_loss`.
+    """
+
+    learning_rate: float
+    label_smoothing: float | None = None
+    temperature: float | None = None
+
+    def __str__(self) -> str:
+        given = {name.replace("_", " "): value for name, value in asdict(self).items() if value is not None}
+        return ", ".join(f"{name} {value:g}" for name, value in given.items())
+
+
+TUNED = tuple(field.name for field in fields(Trial))
+"""Names of the settings that are tuned."""
+
+LATER = ("label_smoothing",)
+"""Names of the settings that version 1 did not have from the start."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One row of a result table: a training that is repeated with several seeds.
 
-    Every row is tuned with the same budget: seed 0 tries each learning rate, the validation split chooses,
-    and the other seeds use the one that was chosen. The test split has no say.
+    Rows are compared fairly if they have equally many :attr:`trials`: seed 0 makes each of them, the
+    validation split chooses, and the other seeds use the one that was chosen. The test split has no say.
 
     Parameters
     ----------
@@ -67,11 +98,15 @@ class Row:
     batch_size : int
         See :func:`onnlab.distill.fit`.
     learning_rates : tuple of float
-        The grid.
+        Those to try.
+    label_smoothings : tuple of float
+        Those to try; plain labels if none are given.
     teacher : Row, optional
         Distil from what this row trained with the same seed; learn from labels alone if not given.
-    temperature, alpha : float, optional
-        As in :func:`onnlab.distill.kd_loss`; given with a teacher, and only then.
+    temperatures : tuple of float
+        Those to try.
+    alpha : float, optional
+        As in :func:`onnlab.distill.kd_loss`; given with a teacher and temperatures, and only then.
 
     Raises
     ------
@@ -88,8 +123,9 @@ class Row:
     augment: str = "none"
     batch_size: int = 64
     learning_rates: tuple[float, ...] = (2e-3, 6e-3, 1.8e-2)
+    label_smoothings: tuple[float, ...] = ()
     teacher: "Row | None" = None
-    temperature: float | None = None
+    temperatures: tuple[float, ...] = ()
     alpha: float | None = None
 
     def __post_init__(self) -> None:
@@ -106,13 +142,16 @@ class Row:
             value = getattr(self, what)
             if value is not None and value < 1:
                 raise ValueError(f"{what} must be at least 1, got {value}")
-        rates = self.learning_rates
-        if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
-            raise ValueError(f"learning_rates must be positive and different, at least one, got {rates}")
-        if {self.temperature is None, self.alpha is None} != {self.teacher is None}:
+        for what in ("learning_rates", "label_smoothings", "temperatures"):
+            values = getattr(self, what)
+            if any(value < 0 for value in values) or len(set(values)) < len(values):
+                raise ValueError(f"{what} must be positive and different, got {values}")
+        if not self.learning_rates or min(self.learning_rates) == 0:
+            raise ValueError(f"learning_rates must be positive, at least one, got {self.learning_rates}")
+        if len({self.teacher is None, not self.temperatures, self.alpha is None}) == 2:
             raise ValueError(
-                "temperature and alpha must be given with a teacher, and only then, "
-                f"got {self.temperature} and {self.alpha}; 4.0 and 0.9 are usual"
+                "temperatures and alpha must be given with a teacher, and only then, "
+                f"got {self.temperatures} and {self.alpha}; (4.0,) and 0.9 are usual"
             )
 
     @property
@@ -120,26 +159,47 @@ class Row:
         """How many teachers have to be trained before, one after the other."""
         return 0 if self.teacher is None else 1 + self.teacher.depth
 
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every combination of what is tuned."""
+        grid = self.learning_rates, self.label_smoothings or (None,), self.temperatures or (None,)
+        return tuple(Trial(*values) for values in product(*grid))
+
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a row with a learning rate, a seed, and the run of its teacher."""
+    """One training: a row with one choice of what is tuned, a seed, and the run of its teacher.
+
+    Raises
+    ------
+    ValueError
+        If the row has temperatures and the trial none, or the other way round.
+    """
 
     row: Row
-    learning_rate: float
+    trial: Trial
     seed: int
     teacher: "Run | None" = None
+
+    def __post_init__(self) -> None:
+        if bool(self.row.temperatures) != (self.trial.temperature is not None):
+            raise ValueError(
+                f"trial must have a temperature if row {self.row.name!r} has some, and only then, "
+                f"got {self.trial!r}; take one of row.trials"
+            )
 
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that the result depends on, those of the teacher included; JSON can hold it."""
-        left_out = ("name", "learning_rates", "teacher")
-        return {
+        left_out = ("name", "learning_rates", "label_smoothings", "temperatures", "teacher")
+        settings = {
             **{f.name: getattr(self.row, f.name) for f in fields(Row) if f.name not in left_out},
-            "learning_rate": self.learning_rate,
+            **asdict(self.trial),
             "seed": self.seed,
             "teacher": self.teacher and self.teacher.settings,
         }
+        # What was added later is left out where it is not used: older runs keep their keys.
+        return {name: value for name, value in settings.items() if value is not None or name not in LATER}
 
     @property
     def key(self) -> str:
@@ -184,4 +244,4 @@ class Experiment:
 
 
 def _any_run(row: Row) -> Run:
-    return Run(row, 1.0, 0, None if row.teacher is None else _any_run(row.teacher))
+    return Run(row, row.trials[0], 0, None if row.teacher is None else _any_run(row.teacher))

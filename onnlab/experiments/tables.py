@@ -1,4 +1,4 @@
-"""From lines to numbers: which learning rate was chosen, and mean and spread over the seeds."""
+"""From lines to numbers: which trial was chosen, and mean and spread over the seeds."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnlab.experiments.lines import Line
+from onnlab.experiments.settings import TUNED, Trial
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,10 @@ class TableRow:
         What was trained.
     labels : int or None
         Number of training images; None for all.
-    learning_rate : float
+    trial : Trial
         The one that did best on the validation split with seed 0.
+    trials : int
+        How many there were to choose from.
     n : int
         Number of seeds.
     mean, std : float
@@ -36,7 +39,8 @@ class TableRow:
     data: str
     labels: int | None
     augment: str
-    learning_rate: float
+    trial: Trial
+    trials: int
     n: int
     mean: float
     std: float
@@ -46,9 +50,9 @@ class TableRow:
 def table(lines: Iterable[Line]) -> list[TableRow]:
     """Return mean, spread and number of seeds for each row, in the order in which rows first appear.
 
-    Lines belong to one row if they agree in all but learning rate and seed, their teachers' included. Of the
-    learning rates that seed 0 tried, the one with the highest validation accuracy counts; among equals the
-    lowest validation loss decides. Runs that failed are left out.
+    Lines belong to one row if they agree in all but the seed and what is tuned, their teachers' included. Of
+    the trials that seed 0 made, the one with the highest validation accuracy counts; among equals the lowest
+    validation loss decides. Runs that failed are left out.
     """
     groups: dict[str, list[Line]] = {}
     for line in lines:
@@ -56,10 +60,10 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
             groups.setdefault(_group(line), []).append(line)
     rows = []
     for group in groups.values():
-        rate = chosen_rate(group)
-        if rate is None:
+        best = chosen_trial(group)
+        if best is None:
             continue
-        alike = [line for line in group if line["settings"]["learning_rate"] == rate]
+        alike = [line for line in group if _trial(line) == best]
         seeds = sorted((line["seed"], line["test_accuracy"]) for line in alike)
         values = [accuracy for _, accuracy in seeds]
         first = group[0]
@@ -71,7 +75,8 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
                 data=first["settings"]["data"],
                 labels=first["settings"]["labels"],
                 augment=first["settings"]["augment"],
-                learning_rate=rate,
+                trial=best,
+                trials=len({_trial(line) for line in group if line["seed"] == 0}),
                 n=len(values),
                 mean=statistics.fmean(values),
                 std=statistics.stdev(values) if len(values) > 1 else math.nan,
@@ -81,13 +86,12 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
     return rows
 
 
-def chosen_rate(lines: Iterable[Line]) -> float | None:
-    """Return the learning rate that did best on the validation split with seed 0, None if none ran."""
+def chosen_trial(lines: Iterable[Line]) -> Trial | None:
+    """Return the trial that did best on the validation split with seed 0, None if none ran."""
     tried = [line for line in lines if line["seed"] == 0 and line["error"] is None]
     if not tried:
         return None
-    best = max(tried, key=lambda line: (line["validation_accuracy"], -line["validation_loss"]))
-    return best["settings"]["learning_rate"]
+    return _trial(max(tried, key=lambda line: (line["validation_accuracy"], -line["validation_loss"])))
 
 
 def gain(better: TableRow, worse: TableRow) -> tuple[float, float]:
@@ -103,7 +107,7 @@ def gain(better: TableRow, worse: TableRow) -> tuple[float, float]:
 
 def format_table(rows: Sequence[TableRow]) -> str:
     """Return the table as text, a line for each row."""
-    head = ("scale", "data", "row", "labels", "augment", "learning rate", "test accuracy", "seeds")
+    head = ("scale", "data", "row", "labels", "augment", "chosen", "test accuracy", "seeds")
     cells = [
         (
             row.scale,
@@ -111,7 +115,7 @@ def format_table(rows: Sequence[TableRow]) -> str:
             row.row,
             "all" if row.labels is None else str(row.labels),
             row.augment,
-            f"{row.learning_rate:g}",
+            str(row.trial),
             f"{row.mean:.2%}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else ""),
             str(row.n),
         )
@@ -122,6 +126,10 @@ def format_table(rows: Sequence[TableRow]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def _trial(line: Line) -> Trial:
+    return Trial(**{name: line["settings"].get(name) for name in TUNED})
+
+
 def _group(line: Line) -> str:
     """Text that two lines share if they belong to the same row."""
     names = {name: line[name] for name in ("experiment", "scale", "row", "version")}
@@ -130,5 +138,5 @@ def _group(line: Line) -> str:
 
 def _without_run(settings: dict[str, Any]) -> dict[str, Any]:
     teacher = settings["teacher"]
-    rest = {name: settings[name] for name in settings if name not in ("learning_rate", "seed")}
+    rest = {name: settings[name] for name in settings if name not in (*TUNED, "seed")}
     return {**rest, "teacher": teacher and _without_run(teacher)}

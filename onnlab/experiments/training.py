@@ -15,7 +15,16 @@ from torch import nn
 import onnlab
 from onnlab.data import Dataset, load
 from onnlab.data.sources import SOURCES
-from onnlab.distill import KD, CrossEntropy, History, evaluate, fit, load_checkpoint, save_checkpoint
+from onnlab.distill import (
+    KD,
+    CrossEntropy,
+    History,
+    Objective,
+    evaluate,
+    fit,
+    load_checkpoint,
+    save_checkpoint,
+)
 from onnlab.experiments.lines import Line
 from onnlab.experiments.settings import AUGMENTATIONS, NETWORKS, VERSION, Row, Run
 from onnlab.networks import linear_counterpart
@@ -89,9 +98,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = build(row, _image_shape(data), len(data.classes))
-    objective: CrossEntropy | KD = CrossEntropy()
-    if run.teacher is not None and row.temperature is not None and row.alpha is not None:
-        objective = KD(_teacher(run.teacher, place), row.temperature, row.alpha)
+    objective = _objective(run, place)
     under_way = place.folder / f"{run.key}.state"
     history = fit(
         model,
@@ -100,7 +107,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History]:
         epochs=row.epochs,
         seed=run.seed,
         batch_size=row.batch_size,
-        learning_rate=run.learning_rate,
+        learning_rate=run.trial.learning_rate,
         augment=AUGMENTATIONS[row.augment],
         checkpoint=under_way,
         device=place.device,
@@ -158,6 +165,13 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
         "data_sha256": digest,
         "data_note": place.data_note or note,
     }
+
+
+def _objective(run: Run, place: Place) -> Objective:
+    row, trial = run.row, run.trial
+    if run.teacher is None or trial.temperature is None or row.alpha is None:
+        return CrossEntropy(trial.label_smoothing or 0.0)
+    return KD(_teacher(run.teacher, place), trial.temperature, row.alpha)
 
 
 def _teacher(run: Run, place: Place) -> nn.Module:

@@ -44,13 +44,13 @@ def test_each_row_gets_the_same_budget_and_a_student_the_teacher_of_its_seed(fin
     for row in TINY.rows:
         mine = [line for line in lines if line["row"] == row.name]
         seeds = [(line["seed"], line["settings"]["learning_rate"]) for line in mine]
-        (chosen,) = (entry.learning_rate for entry in table(lines) if entry.row == row.name)
+        (chosen,) = (entry.trial.learning_rate for entry in table(lines) if entry.row == row.name)
         assert sorted(seeds) == [*((0, rate) for rate in row.learning_rates), (1, chosen)]
         best = max(mine[:2], key=lambda line: (line["validation_accuracy"], -line["validation_loss"]))
         assert best["settings"]["learning_rate"] == chosen
     taught = [line["settings"] for line in lines if line["row"] == "KD"]
     (rate,) = {settings["teacher"]["learning_rate"] for settings in taught}
-    assert rate == next(entry.learning_rate for entry in table(lines) if entry.row == "teacher")
+    assert rate == next(entry.trial.learning_rate for entry in table(lines) if entry.row == "teacher")
     assert all(settings["teacher"]["seed"] == settings["seed"] for settings in taught)
 
 

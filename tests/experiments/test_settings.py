@@ -1,11 +1,14 @@
 """What may be declared, and what names a run."""
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run
+from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial
+from onnlab.experiments.settings import VERSION
 from onnlab.experiments.training import build
 from tests.experiments.helpers import KD, LINEAR, TEACHER
 
@@ -43,7 +46,7 @@ def test_students_with_and_without_a_teacher_see_the_same_images_as_often() -> N
     assert len(alone) == 8
     for row in rows:
         if row.teacher is not None:
-            left = replace(row, name="labels", teacher=None, temperature=None, alpha=None)
+            left = replace(row, name="labels", teacher=None, temperatures=(), alpha=None)
             assert left == alone[row.labels, row.augment]
 
 
@@ -69,8 +72,10 @@ def test_a_linear_student_is_linear_and_the_one_with_relu_is_not() -> None:
         ({"learning_rates": ()}, "learning_rates"),
         ({"learning_rates": (1e-3, 1e-3)}, "different"),
         ({"learning_rates": (0.0, 1e-3)}, "positive"),
-        ({"temperature": 4.0}, "only then"),
-        ({"teacher": TEACHER}, "temperature and alpha"),
+        ({"temperatures": (4.0,)}, "only then"),
+        ({"label_smoothings": (0.0, 0.0)}, "different"),
+        ({"label_smoothings": (-0.1,)}, "positive"),
+        ({"teacher": TEACHER}, "temperatures and alpha"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused(change: dict, said: str) -> None:
@@ -86,24 +91,49 @@ def test_a_teacher_comes_first_and_no_row_twice() -> None:
 
 
 def test_the_key_follows_the_settings_of_the_run_and_of_its_teacher_but_not_the_name() -> None:
-    taught = Run(KD, 1e-3, 0, Run(TEACHER, 1e-3, 0))
+    taught = Run(KD, Trial(1e-3, temperature=4.0), 0, Run(TEACHER, Trial(1e-3), 0))
     others = [
         replace(taught, seed=1),
-        replace(taught, learning_rate=2e-3),
+        replace(taught, trial=Trial(2e-3, temperature=4.0)),
+        replace(taught, trial=Trial(1e-3, temperature=2.0)),
         replace(taught, row=replace(KD, epochs=2)),
         replace(taught, row=replace(KD, alpha=0.5)),
-        replace(taught, teacher=Run(TEACHER, 2e-3, 0)),
-        replace(taught, teacher=Run(replace(TEACHER, augment="shift"), 1e-3, 0)),
-        Run(LINEAR, 1e-3, 0),
+        replace(taught, teacher=Run(TEACHER, Trial(2e-3), 0)),
+        replace(taught, teacher=Run(replace(TEACHER, augment="shift"), Trial(1e-3), 0)),
+        Run(LINEAR, Trial(1e-3), 0),
     ]
-    assert len({run.key for run in (taught, *others)}) == 8
+    assert len({run.key for run in (taught, *others)}) == 9
     assert replace(taught, row=replace(KD, name="otherwise", learning_rates=(1.0,))).key == taught.key
 
 
+def test_a_trial_that_is_not_for_the_row_is_refused() -> None:
+    with pytest.raises(ValueError, match="take one of row.trials"):
+        Run(KD, Trial(1e-3), 0, Run(TEACHER, Trial(1e-3), 0))
+    with pytest.raises(ValueError, match="take one of row.trials"):
+        Run(LINEAR, Trial(1e-3, temperature=4.0), 0)
+
+
+def test_every_combination_of_what_is_tuned_is_a_trial() -> None:
+    row = replace(KD, learning_rates=(1e-3, 2e-3), temperatures=(2.0, 8.0))
+    assert row.trials == tuple(Trial(a, None, t) for a in (1e-3, 2e-3) for t in (2.0, 8.0))
+    assert replace(LINEAR, label_smoothings=(0.0, 0.1)).trials[:2] == (Trial(1e-3, 0.0), Trial(1e-3, 0.1))
+    assert str(Trial(2e-3, None, 4.0)) == "learning rate 0.002, temperature 4"
+
+
+def test_runs_that_were_made_before_a_setting_was_known_keep_their_keys() -> None:
+    # The hash that the first version computed, from the settings that it knew.
+    names = ["network", "data", "epochs", "front", "labels", "augment", "batch_size"]
+    old = {name: getattr(LINEAR, name) for name in names}
+    old |= {"temperature": None, "alpha": None, "learning_rate": 1e-3, "seed": 0, "teacher": None}
+    text = json.dumps({"version": VERSION, **old}, sort_keys=True)
+    assert Run(LINEAR, Trial(1e-3), 0).key == hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert Run(LINEAR, Trial(1e-3, 0.0), 0).key != Run(LINEAR, Trial(1e-3), 0).key
+
+
 def test_the_key_follows_the_version_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Run(LINEAR, 1e-3, 0).key
+    before = Run(LINEAR, Trial(1e-3), 0).key
     monkeypatch.setattr("onnlab.experiments.settings.VERSION", 1_000)
-    assert Run(LINEAR, 1e-3, 0).key != before
+    assert Run(LINEAR, Trial(1e-3), 0).key != before
 
 
 def test_a_row_is_frozen() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from onnlab.experiments import format_table, gain, table
+from onnlab.experiments import Trial, format_table, gain, table
 from tests.experiments.helpers import made_up
 
 
@@ -25,13 +25,21 @@ def test_one_seed_has_no_spread() -> None:
 def test_validation_chooses_the_learning_rate_whatever_the_test_says() -> None:
     lines = [made_up(0, 0.99, 0.6, 1e-2), made_up(0, 0.7, 0.8, 1e-3), made_up(1, 0.9, 0.1, 1e-3)]
     (row,) = table(lines)
-    assert (row.learning_rate, row.accuracies) == (1e-3, ((0, 0.7), (1, 0.9)))
+    assert (row.trial, row.trials) == (Trial(1e-3), 2) and row.accuracies == ((0, 0.7), (1, 0.9))
 
 
 def test_of_equal_validation_accuracies_the_lower_loss_chooses() -> None:
     lines = [made_up(0, 0.9, rate=1e-2, validation_loss=0.3), made_up(0, 0.8, rate=1e-3, validation_loss=0.2)]
     (row,) = table(lines)
-    assert row.learning_rate == 1e-3
+    assert row.trial == Trial(1e-3)
+
+
+def test_temperatures_are_tried_like_learning_rates() -> None:
+    lines = [made_up(0, 0.9, validation) for validation in (0.8, 0.9)]
+    for temperature, line in zip((2.0, 8.0), lines, strict=True):
+        line["settings"]["temperature"] = temperature
+    (row,) = table(lines)
+    assert (row.trial, row.trials, row.n) == (Trial(1e-3, None, 8.0), 2, 1)
 
 
 def test_failed_runs_and_rows_without_seed_0_are_left_out() -> None:

@@ -9,11 +9,11 @@ import torch
 from onnlab.data import load
 from onnlab.data.sources import SOURCES
 from onnlab.distill import KD as KDObjective
-from onnlab.experiments import Run, check_line, training
+from onnlab.experiments import Run, Trial, check_line, training
 from onnlab.experiments.training import Place, dataset, execute, trained
 from tests.experiments.helpers import KD, LINEAR, TEACHER
 
-TAUGHT = Run(KD, 1e-3, 3, Run(TEACHER, 4e-3, 3))
+TAUGHT = Run(KD, Trial(1e-3, temperature=4.0), 3, Run(TEACHER, Trial(4e-3), 3))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
 def test_the_settings_reach_the_training(tmp_path: Path, seen: list[dict]) -> None:
     row = replace(LINEAR, labels=50, epochs=2, batch_size=20, augment="shift")
-    trained(Run(row, 5e-3, 7), Place(tmp_path))
+    trained(Run(row, Trial(5e-3), 7), Place(tmp_path))
     (call,) = seen
     expected = {"epochs": 2, "seed": 7, "batch_size": 20, "learning_rate": 5e-3}
     assert {name: call[name] for name in expected} == expected
@@ -43,8 +43,8 @@ def test_the_settings_reach_the_training(tmp_path: Path, seen: list[dict]) -> No
 
 def test_with_one_seed_all_start_alike_and_see_the_same_images(tmp_path: Path, seen: list[dict]) -> None:
     trained(TAUGHT, Place(tmp_path))
-    trained(Run(LINEAR, 1e-3, 3), Place(tmp_path))
-    trained(Run(LINEAR, 1e-3, 4), Place(tmp_path))
+    trained(Run(LINEAR, Trial(1e-3), 3), Place(tmp_path))
+    trained(Run(LINEAR, Trial(1e-3), 4), Place(tmp_path))
     teacher, student, alone, other = seen
     for call in (teacher, alone):
         assert torch.equal(call["data"].train.pixels, student["data"].train.pixels)
@@ -90,7 +90,7 @@ def test_a_copy_of_the_data_that_could_not_be_checked_is_noted(
     monkeypatch.setattr(training, "load", lambda name: copy)
     dataset.cache_clear()
     try:
-        line = execute(Run(replace(LINEAR, data="mnist"), 1e-3, 0), Place(tmp_path, data_note=note))
+        line = execute(Run(replace(LINEAR, data="mnist"), Trial(1e-3), 0), Place(tmp_path, data_note=note))
     finally:
         dataset.cache_clear()
     check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
@@ -103,4 +103,4 @@ def test_an_interruption_gets_through(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(training, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        execute(Run(LINEAR, 1e-3, 0), Place(tmp_path))
+        execute(Run(LINEAR, Trial(1e-3), 0), Place(tmp_path))
