@@ -5,16 +5,19 @@ from onnlab.distill.checkpoint import load_checkpoint, save_checkpoint
 from onnlab.distill.history import Epoch, History, Scores
 from onnlab.distill.kd import kd_loss
 from onnlab.distill.objectives import KD, Batch, CrossEntropy, Objective
+from onnlab.distill.shipped import PRETRAINED, Pretrained, pretrained
 from onnlab.distill.training import constant, cosine, evaluate, fit
 
 __all__ = [
     "KD",
+    "PRETRAINED",
     "Augmentation",
     "Batch",
     "CrossEntropy",
     "Epoch",
     "History",
     "Objective",
+    "Pretrained",
     "Scores",
     "compose",
     "constant",
@@ -24,6 +27,7 @@ __all__ = [
     "kd_loss",
     "load_checkpoint",
     "mixup",
+    "pretrained",
     "random_flip",
     "random_shift",
     "save_checkpoint",

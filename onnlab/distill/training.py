@@ -130,14 +130,14 @@ def fit(
         "parameters": sum(parameter.numel() for parameter in parameters),
         "data": data.name,
         "images": len(data.train),
-        "objective": _described(objective),
+        "objective": described(objective),
         "epochs": epochs,
         "seed": seed,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "optimiser": _described(optimiser),
-        "schedule": _described(schedule),
-        "augment": _described(augment),
+        "optimiser": described(optimiser),
+        "schedule": described(schedule),
+        "augment": described(augment),
         "clip": clip,
         "keep": keep,
         "autocast": autocast,
@@ -252,6 +252,6 @@ def _moved(split: Split, device: torch.device) -> Split:
     return Split(split.pixels.to(device), split.labels.to(device))
 
 
-def _described(setting: object) -> str:
+def described(setting: object) -> str:
     """Text for a function, class or object that is the same in every process: no addresses in memory."""
     return getattr(setting, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(setting))
