@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from onnlab.networks._check import Size, size
+from onnlab.networks._text import columns
 from onnlab.networks.spectral import SpectralConv2d, SpectralPool2d
 from onnlab.networks.stack import Layer, SpectralStack
 
@@ -52,9 +53,7 @@ class LinearCounterpart(nn.Module):
         """Return the table as text, a line for each layer of the model."""
         rows = [("layer", "in the model", "in the counterpart")]
         rows += [(row.name, row.before, row.after) for row in self.table]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        lines = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
-        return "\n".join(line.rstrip() for line in lines)
+        return columns(rows)
 
 
 def linear_counterpart(
