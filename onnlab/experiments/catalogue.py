@@ -24,12 +24,21 @@ def sclc(scale: str) -> Experiment:
     if scale == "chapter":
         return Experiment("sclc", scale, _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10))
     mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 8)
-    cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8)
+    cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8, (6e-4, 2e-3, 6e-3))
     return Experiment("sclc", scale, mnist + cifar)
 
 
-def _sclc_rows(data: str, network: str, teacher_network: str, augment: str, epochs: int) -> tuple[Row, ...]:
-    twin = Row(name="twin, labels", network=network, data=data, augment=augment, epochs=epochs)
+def _sclc_rows(
+    data: str,
+    network: str,
+    teacher_network: str,
+    augment: str,
+    epochs: int,
+    rates: tuple[float, ...] = (2e-3, 6e-3, 1.8e-2),
+) -> tuple[Row, ...]:
+    twin = Row(
+        name="twin, labels", network=network, data=data, augment=augment, epochs=epochs, learning_rates=rates
+    )
     teacher = replace(twin, name="teacher", network=teacher_network)
     linear = replace(twin, name="linear, labels", front="linear")
     rectified = replace(twin, name="ReLU in pool, labels", front="relu-in-pool")
