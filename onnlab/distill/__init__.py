@@ -4,12 +4,15 @@ from onnlab.distill.augment import Augmentation, compose, mixup, random_flip, ra
 from onnlab.distill.checkpoint import load_checkpoint, save_checkpoint
 from onnlab.distill.history import Epoch, History, Scores
 from onnlab.distill.kd import kd_loss
+from onnlab.distill.ntk import ntk, ntk_trace
+from onnlab.distill.ntkd import NTKD, ntkd_loss
 from onnlab.distill.objectives import KD, Batch, CrossEntropy, Objective
 from onnlab.distill.shipped import PRETRAINED, Pretrained, pretrained
 from onnlab.distill.training import constant, cosine, evaluate, fit
 
 __all__ = [
     "KD",
+    "NTKD",
     "PRETRAINED",
     "Augmentation",
     "Batch",
@@ -27,6 +30,9 @@ __all__ = [
     "kd_loss",
     "load_checkpoint",
     "mixup",
+    "ntk",
+    "ntk_trace",
+    "ntkd_loss",
     "pretrained",
     "random_flip",
     "random_shift",

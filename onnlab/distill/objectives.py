@@ -26,12 +26,15 @@ class Batch:
         Classes, int64 ``(n,)`` or ``(n, ny, nx)``, or probabilities of the shape of the logits.
     logits : Tensor
         ``model(images)``, computed once for all objectives.
+    progress : float
+        Share of the steps of the training that are done, in [0, 1).
     """
 
     model: nn.Module
     images: Tensor
     targets: Tensor
     logits: Tensor
+    progress: float = 0.0
 
 
 class Objective(ABC):
@@ -137,13 +140,19 @@ class KD(Objective):
 
 
 @contextmanager
-def inference(model: nn.Module) -> Iterator[nn.Module]:
-    """Hold a model in eval mode, without gradients; afterwards each of its layers is in its mode again."""
+def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
+    """Hold a model in eval mode; afterwards each of its layers is in its mode again."""
     modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
-            yield model
+        yield model
     finally:
         for layer, training in modes:
             layer.training = training
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[nn.Module]:
+    """Hold a model in :func:`eval_mode`, without gradients."""
+    with torch.no_grad(), eval_mode(model):
+        yield model

@@ -51,6 +51,7 @@ def fit(
     device: str | torch.device = "cpu",
     autocast: bool = False,
     channels_last: bool = False,
+    fixed_batches: bool = False,
     progress: bool = True,
 ) -> History:
     """Train a network on ``data.train``; choose the best epoch on ``data.validation``; leave ``data.test``.
@@ -97,6 +98,9 @@ def fit(
     channels_last : bool
         Keep the channels of a pixel beside each other in memory. Convolutions between many channels take up
         to half the time; a network that calls ``view`` on its feature maps has to call ``reshape`` instead.
+    fixed_batches : bool
+        Cut the training images into batches once, by the seed, and change only the order of these: for
+        objectives such as :class:`NTKD` that remember what they computed for a batch.
     progress : bool
         Show a line on standard error.
 
@@ -143,6 +147,8 @@ def fit(
         "autocast": autocast,
         "channels_last": channels_last,
     }
+    if fixed_batches:  # left out where it is not used, so that recipes written before it stay what they are
+        recipe["fixed_batches"] = True
 
     device = torch.device(device)
     train, validation = _moved(data.train, device), _moved(data.validation, device)
@@ -154,6 +160,7 @@ def fit(
     steps = math.ceil(len(train) / batch_size)
     # The randomness of an epoch depends on nothing that was drawn before it, so that a run can go on there.
     seeds = torch.randint(2**31, (epochs, 2), generator=Generator().manual_seed(seed)).tolist()
+    first = torch.randperm(len(train), generator=Generator().manual_seed(seeds[0][0]))
     rows: list[Epoch] = []
     best: dict[str, Tensor] = {}
     if file and (state := read_state(file, recipe)):
@@ -168,16 +175,21 @@ def fit(
             generator = Generator().manual_seed(seeds[epoch][0])
             torch.manual_seed(seeds[epoch][1])  # dropout has no generator of its own
             model.train()
-            order = torch.randperm(len(train), generator=generator).to(device)
-            for step, indices in enumerate(order.tensor_split(steps)):
-                images, targets = train[indices]
+            if fixed_batches:
+                order = torch.randperm(steps, generator=generator).tolist()
+                batches = [first.tensor_split(steps)[number] for number in order]
+            else:
+                batches = list(torch.randperm(len(train), generator=generator).tensor_split(steps))
+            for step, indices in enumerate(batches):
+                images, targets = train[indices.to(device)]
                 if augment:
                     images, targets = augment(images, targets, generator)
                 images = images.contiguous(memory_format=layout)
+                done = (epoch + step / steps) / epochs
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate * schedule((epoch + step / steps) / epochs)
+                    group["lr"] = learning_rate * schedule(done)
                 with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                    batch = Batch(model, images, targets, model(images))
+                    batch = Batch(model, images, targets, model(images), done)
                     loss = objective(batch)
                 check.one_number(loss)
                 optimizer.zero_grad()
