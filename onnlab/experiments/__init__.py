@@ -1,6 +1,6 @@
 """The experiments of the book: declared here, run by ``onnlab run NAME``, kept in ``results/``."""
 
-from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, sclc, when_kd_helps
+from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, ntkd, sclc, when_kd_helps
 from onnlab.experiments.lines import append, check_line, read
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
@@ -18,6 +18,7 @@ __all__ = [
     "check_line",
     "format_table",
     "gain",
+    "ntkd",
     "read",
     "run",
     "sclc",

@@ -8,27 +8,37 @@ from functools import partial
 from itertools import product
 from typing import Any
 
+from torch import nn
+
 from onnlab.data import available
 from onnlab.distill import Augmentation, compose, random_flip, random_shift
-from onnlab.networks import AlexNet, LeNet, SmallCNN
-from onnlab.networks.teachers import Classifier
+from onnlab.networks import AlexNet, HybridClassifier, IdealConvolution, LeNet, SmallCNN
 
 VERSION = 1
 """Of the recipe: raise it when the same settings come to mean another training; all runs are made anew."""
 
 
-def _lenet(channels: int, classes: int, image_size: int) -> Classifier:
+def _lenet(channels: int, classes: int, image_size: int) -> nn.Module:
     if image_size != 28:
         raise ValueError(f"network 'LeNet' needs images of 28 pixels, got {image_size}; use 'SmallCNN-16'")
     return LeNet(channels, classes)
 
 
-NETWORKS: dict[str, Callable[..., Classifier]] = {
+def _hybrid(
+    channels: int, classes: int, image_size: int, *, kernels: int, hidden: tuple[int, ...]
+) -> HybridClassifier:
+    optics = IdealConvolution(channels, kernels, 7, image_size)
+    return HybridClassifier(optics, classes, pool=4, hidden=hidden)
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "LeNet": _lenet,
     "SmallCNN-8": partial(SmallCNN, width=8),
     "SmallCNN-16": partial(SmallCNN, width=16),
     "SmallCNN-32": partial(SmallCNN, width=32),
     "AlexNet": AlexNet,
+    "Hybrid-8": partial(_hybrid, kernels=8, hidden=(64,)),
+    "Hybrid-16": partial(_hybrid, kernels=16, hidden=(256, 64)),
 }
 """Networks by name, each called with ``channels``, ``classes`` and ``image_size``."""
 
@@ -40,6 +50,18 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
     "shift": random_shift,
     "shift+flip": compose(random_shift, random_flip),
 }
+
+
+KERNELS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "not centred": {"centre": False},
+    "raw": {"normalise": None, "centre": False},
+    "trace": {"normalise": "trace"},
+    "head": {"parameters": ["back_end"], "teacher_parameters": ["classifier"]},
+    "one projection": {"projections": 1},
+    "four projections": {"projections": 4},
+}
+"""What :class:`onnlab.distill.NTKD` is called with, by name."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +76,14 @@ class Trial:
         See :class:`onnlab.distill.CrossEntropy`.
     temperature : float, optional
         See :func:`onnlab.distill.kd_loss`.
+    beta : float, optional
+        See :class:`onnlab.distill.NTKD`.
     """
 
     learning_rate: float
     label_smoothing: float | None = None
     temperature: float | None = None
+    beta: float | None = None
 
     def __str__(self) -> str:
         given = {name.replace("_", " "): value for name, value in asdict(self).items() if value is not None}
@@ -68,7 +93,7 @@ class Trial:
 TUNED = tuple(field.name for field in fields(Trial))
 """Names of the settings that are tuned."""
 
-LATER = ("label_smoothing",)
+LATER = ("label_smoothing", "kernel", "beta")
 """Names of the settings that version 1 did not have from the start."""
 
 
@@ -106,12 +131,16 @@ class Row:
     temperatures : tuple of float
         Those to try.
     alpha : float, optional
-        As in :func:`onnlab.distill.kd_loss`; given with a teacher and temperatures, and only then.
+        As in :func:`onnlab.distill.kd_loss`; given with temperatures, and only then.
+    kernel : str, optional
+        One of :data:`KERNELS`: learn the teacher's tangent kernel, too.
+    betas : tuple of float
+        Weights of the kernel to try; given with a kernel, and only then.
 
     Raises
     ------
     ValueError
-        If a name is unknown, a number is out of range, or a teacher comes without temperature and alpha.
+        If a name is unknown, a number is out of range, or a teacher comes without anything to learn from it.
     """
 
     name: str
@@ -127,6 +156,8 @@ class Row:
     teacher: "Row | None" = None
     temperatures: tuple[float, ...] = ()
     alpha: float | None = None
+    kernel: str | None = None
+    betas: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for what, known in (
@@ -134,24 +165,33 @@ class Row:
             ("data", available()),
             ("front", FRONTS),
             ("augment", AUGMENTATIONS),
+            ("kernel", KERNELS),
         ):
             value = getattr(self, what)
-            if value not in known:
+            if value not in known and not (what == "kernel" and value is None):
                 raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {value!r}")
         for what in ("epochs", "batch_size", "labels"):
             value = getattr(self, what)
             if value is not None and value < 1:
                 raise ValueError(f"{what} must be at least 1, got {value}")
-        for what in ("learning_rates", "label_smoothings", "temperatures"):
+        for what in ("learning_rates", "label_smoothings", "temperatures", "betas"):
             values = getattr(self, what)
             if any(value < 0 for value in values) or len(set(values)) < len(values):
                 raise ValueError(f"{what} must be positive and different, got {values}")
         if not self.learning_rates or min(self.learning_rates) == 0:
             raise ValueError(f"learning_rates must be positive, at least one, got {self.learning_rates}")
-        if len({self.teacher is None, not self.temperatures, self.alpha is None}) == 2:
+        if bool(self.temperatures) != (self.alpha is not None) or bool(self.betas) != (
+            self.kernel is not None
+        ):
             raise ValueError(
-                "temperatures and alpha must be given with a teacher, and only then, "
-                f"got {self.temperatures} and {self.alpha}; (4.0,) and 0.9 are usual"
+                "temperatures and alpha must be given together, and betas and kernel, got "
+                f"{self.temperatures} and {self.alpha}, {self.betas} and {self.kernel}; "
+                "(4.0,) and 0.9 are usual"
+            )
+        if bool(self.temperatures or self.betas) != (self.teacher is not None):
+            raise ValueError(
+                "temperatures or betas must be given with a teacher, and only then, got "
+                f"{self.temperatures} and {self.betas}"
             )
 
     @property
@@ -162,8 +202,8 @@ class Row:
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every combination of what is tuned."""
-        grid = self.learning_rates, self.label_smoothings or (None,), self.temperatures or (None,)
-        return tuple(Trial(*values) for values in product(*grid))
+        later = [values or (None,) for values in (self.label_smoothings, self.temperatures, self.betas)]
+        return tuple(Trial(rate, *rest) for rate in self.learning_rates for rest in product(*later))
 
 
 @dataclass(frozen=True)
@@ -173,7 +213,7 @@ class Run:
     Raises
     ------
     ValueError
-        If the row has temperatures and the trial none, or the other way round.
+        If the row has temperatures or betas and the trial none, or the other way round.
     """
 
     row: Row
@@ -182,16 +222,17 @@ class Run:
     teacher: "Run | None" = None
 
     def __post_init__(self) -> None:
-        if bool(self.row.temperatures) != (self.trial.temperature is not None):
+        given = self.trial.temperature is not None, self.trial.beta is not None
+        if given != (bool(self.row.temperatures), bool(self.row.betas)):
             raise ValueError(
-                f"trial must have a temperature if row {self.row.name!r} has some, and only then, "
+                f"trial must have a temperature or beta if row {self.row.name!r} has some, and only then, "
                 f"got {self.trial!r}; take one of row.trials"
             )
 
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that the result depends on, those of the teacher included; JSON can hold it."""
-        left_out = ("name", "learning_rates", "label_smoothings", "temperatures", "teacher")
+        left_out = ("name", "learning_rates", "label_smoothings", "temperatures", "betas", "teacher")
         settings = {
             **{f.name: getattr(self.row, f.name) for f in fields(Row) if f.name not in left_out},
             **asdict(self.trial),

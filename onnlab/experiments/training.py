@@ -17,6 +17,7 @@ from onnlab.data import Dataset, load
 from onnlab.data.sources import SOURCES
 from onnlab.distill import (
     KD,
+    NTKD,
     CrossEntropy,
     History,
     Objective,
@@ -26,7 +27,7 @@ from onnlab.distill import (
     save_checkpoint,
 )
 from onnlab.experiments.lines import Line
-from onnlab.experiments.settings import AUGMENTATIONS, NETWORKS, VERSION, Row, Run
+from onnlab.experiments.settings import AUGMENTATIONS, KERNELS, NETWORKS, VERSION, Row, Run
 from onnlab.networks import linear_counterpart
 
 
@@ -112,6 +113,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History]:
         checkpoint=under_way,
         device=place.device,
         channels_last=True,
+        fixed_batches=_fixed_batches(row),
         progress=False,
     )
     save_checkpoint(_weights(run, place), model, dict(history.recipe))
@@ -169,9 +171,22 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
 
 def _objective(run: Run, place: Place) -> Objective:
     row, trial = run.row, run.trial
-    if run.teacher is None or trial.temperature is None or row.alpha is None:
-        return CrossEntropy(trial.label_smoothing or 0.0)
-    return KD(_teacher(run.teacher, place), trial.temperature, row.alpha)
+    labels = CrossEntropy(trial.label_smoothing or 0.0)
+    if run.teacher is None:
+        return labels
+    teacher = _teacher(run.teacher, place)
+    answers = None
+    if trial.temperature is not None and row.alpha is not None:
+        answers = KD(teacher, trial.temperature, row.alpha)
+    if trial.beta is None or row.kernel is None:
+        return answers or labels
+    options = {**KERNELS[row.kernel], "remember": _fixed_batches(row)}
+    return (answers or labels) + NTKD(teacher, trial.beta, alpha=0.0, **options)
+
+
+def _fixed_batches(row: Row) -> bool:
+    """Whether batches come again just as they were, so that the teacher's kernels can be kept."""
+    return row.kernel is not None and "projections" not in KERNELS[row.kernel] and row.augment == "none"
 
 
 def _teacher(run: Run, place: Place) -> nn.Module:

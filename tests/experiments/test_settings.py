@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from onnlab.distill import NTKD
 from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial
-from onnlab.experiments.settings import VERSION
+from onnlab.experiments.settings import KERNELS, VERSION
 from onnlab.experiments.training import build
 from tests.experiments.helpers import KD, LINEAR, TEACHER
 
@@ -50,6 +51,21 @@ def test_students_with_and_without_a_teacher_see_the_same_images_as_often() -> N
             assert left == alone[row.labels, row.augment]
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_rows_of_ntkd_are_tuned_with_one_budget_and_differ_in_what_they_learn_from(scale: str) -> None:
+    rows = EXPERIMENTS["ntkd"](scale).rows
+    assert {len(row.trials) for row in rows if row.name != "teacher"} == {6}
+    for row in rows:
+        if row.teacher is not None:
+            bare = {"teacher": None, "temperatures": (), "alpha": None, "kernel": None, "betas": ()}
+            assert replace(row, name="labels", label_smoothings=(0.0, 0.1), **bare) in rows
+
+
+def test_the_settings_of_every_kernel_are_those_of_the_objective() -> None:
+    for options in KERNELS.values():
+        NTKD(build(TEACHER, (1, 28, 28), 10), **options)
+
+
 def test_a_linear_student_is_linear_and_the_one_with_relu_is_not() -> None:
     torch.manual_seed(0)
     for front, linear in (("linear", True), ("relu-in-pool", False), ("nonlinear", False)):
@@ -72,10 +88,14 @@ def test_a_linear_student_is_linear_and_the_one_with_relu_is_not() -> None:
         ({"learning_rates": ()}, "learning_rates"),
         ({"learning_rates": (1e-3, 1e-3)}, "different"),
         ({"learning_rates": (0.0, 1e-3)}, "positive"),
-        ({"temperatures": (4.0,)}, "only then"),
+        ({"temperatures": (4.0,)}, "given together"),
+        ({"temperatures": (4.0,), "alpha": 0.9}, "with a teacher"),
         ({"label_smoothings": (0.0, 0.0)}, "different"),
         ({"label_smoothings": (-0.1,)}, "positive"),
-        ({"teacher": TEACHER}, "temperatures and alpha"),
+        ({"teacher": TEACHER}, "temperatures or betas"),
+        ({"betas": (1.0,)}, "betas and kernel"),
+        ({"kernel": "plain", "betas": (1.0,)}, "with a teacher"),
+        ({"kernel": "best", "betas": (1.0,)}, "'not centred'"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused(change: dict, said: str) -> None:

@@ -9,6 +9,7 @@ import torch
 from onnlab.data import load
 from onnlab.data.sources import SOURCES
 from onnlab.distill import KD as KDObjective
+from onnlab.distill import NTKD, CrossEntropy
 from onnlab.experiments import Run, Trial, check_line, training
 from onnlab.experiments.training import Place, dataset, execute, trained
 from tests.experiments.helpers import KD, LINEAR, TEACHER
@@ -65,6 +66,21 @@ def test_the_teacher_is_trained_once_and_then_taken_from_its_file(tmp_path: Path
     assert {(objective.temperature, objective.alpha) for objective in taught_by} == {(4.0, 0.9)}
     for before, after in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(before, after)
+
+
+def test_a_kernel_is_learned_beside_labels_or_answers(tmp_path: Path, seen: list[dict]) -> None:
+    kernels = replace(KD, temperatures=(), alpha=None, kernel="trace", betas=(2.0,))
+    teacher = Run(TEACHER, Trial(4e-3), 3)
+    trained(Run(kernels, Trial(1e-3, beta=2.0), 3, teacher), Place(tmp_path))
+    both = replace(kernels, temperatures=(4.0,), alpha=0.9, kernel="one projection")
+    trained(Run(both, Trial(1e-3, temperature=4.0, beta=3.0), 3, teacher), Place(tmp_path))
+    (_, alone, together) = seen
+    terms = [[term for _, term in call["objective"].terms] for call in (alone, together)]
+    assert [[type(term) for term in pair] for pair in terms] == [[CrossEntropy, NTKD], [KDObjective, NTKD]]
+    first, second = terms[0][1], terms[1][1]
+    assert (first.beta, first.alpha, first.normalise, first.remember) == (2.0, 0.0, "trace", True)
+    assert (second.beta, second.alpha, second.projections, second.remember) == (3.0, 0.0, 1, False)
+    assert [call["fixed_batches"] for call in seen] == [False, True, False]
 
 
 def test_a_run_leaves_the_global_generator_alone(tmp_path: Path) -> None:
