@@ -23,7 +23,17 @@ class LayerKernel(ABC):
 
     @abstractmethod
     def gram(self, delta: Tensor, other: "LayerKernel", other_delta: Tensor, same: bool) -> Tensor:
-        """Return the inner products ``(n, m)`` of the gradients of two batches; ``same`` if they are one."""
+        """Return the inner products ``(n, m)`` of the gradients of two batches, added up over outputs.
+
+        Parameters
+        ----------
+        delta, other_delta : Tensor
+            Gradients of several outputs by what the layer returns, ``(n, outputs, channels, positions)``.
+        other : LayerKernel
+            The same layer for the other batch.
+        same : bool
+            Both are the same batch and the same outputs.
+        """
 
 
 class PatchKernel(LayerKernel):
@@ -51,10 +61,11 @@ class PatchKernel(LayerKernel):
         self.products: Tensor | None = None  # of the patches: the same for every output
 
     def gram(self, delta: Tensor, other: LayerKernel, other_delta: Tensor, same: bool) -> Tensor:
-        """See :class:`LayerKernel`; ``delta`` is ``(n, groups * out, positions)``."""
+        """See :class:`LayerKernel`."""
         assert isinstance(other, PatchKernel)
         n, groups, k, positions = self.patches.shape
-        one, two = (d.unflatten(1, (groups, -1)) for d in (delta, other_delta))
+        # Each output has its own matrix of gradients: to add up over outputs is to have more rows.
+        one, two = (d.unflatten(2, (groups, -1)).transpose(1, 2).flatten(2, 3) for d in (delta, other_delta))
         out = one.shape[2]
         if groups == 1 and positions**2 * (k + out) <= 2 * k * out:
             if self.products is None:
@@ -84,11 +95,14 @@ class ScaleKernel(LayerKernel):
         self.entries = entries
 
     def gram(self, delta: Tensor, other: LayerKernel, other_delta: Tensor, same: bool) -> Tensor:
-        """See :class:`LayerKernel`; ``delta`` is ``(n, channels, positions)``."""
+        """See :class:`LayerKernel`."""
         assert isinstance(other, ScaleKernel)
-        left = torch.cat([(delta * entry).sum(2) for entry in self.entries], dim=1)
-        right = left if same else torch.cat([(other_delta * e).sum(2) for e in other.entries], dim=1)
+        left = self._gradients(delta)
+        right = left if same else other._gradients(other_delta)
         return left @ right.T
+
+    def _gradients(self, delta: Tensor) -> Tensor:
+        return torch.cat([(delta * e[:, None]).sum(3).flatten(1) for e in self.entries], dim=1)
 
 
 def covered(layer: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from onnlab.networks import SpectralConv2d
 from onnlab.optics._check import finite_number, one_of, whole_number
 
 CHUNK = 2**18
+DELTAS = 2**24  # gradients by what layers return that are held at a time: 64 MiB in float32
 Edge = tuple[Node, int]  # a result of a node in the graph of autograd
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
@@ -93,11 +94,13 @@ def ntk(
             directions = _directions(one.outputs, projections, generator).to(x)
         if classes == "trace":
             kernel = x.new_zeros(len(x), len(two.x))
-            for direction in directions:
-                kernel = kernel + _contract(one, two, direction, direction)
+            # As many outputs at a time as memory allows: larger products are faster ones.
+            at_once = max(1, DELTAS // max(1, one.size))
+            for part in directions.split(at_once):
+                kernel = kernel + _contract(one, two, part, part)
             kernel = (kernel + kernel.T) / 2 if x2 is None else kernel
         else:
-            pairs = [_contract(one, two, a, b) for a, b in product(directions, directions)]
+            pairs = [_contract(one, two, a, b) for a, b in product(directions.split(1), repeat=2)]
             kernel = torch.stack(pairs, -1).unflatten(-1, (one.outputs, one.outputs))
     return kernel if differentiable else kernel.detach()
 
@@ -165,6 +168,7 @@ class _Call:
     layer: nn.Module
     x: Tensor
     edge: GradientEdge
+    size: int
     version: int
     pool: nn.Module | None = None
 
@@ -210,21 +214,38 @@ class _Side:
             if p in weights and p not in done
         }
 
-    def deltas(self, direction: Tensor) -> list[Tensor]:
-        """Gradients of ``direction . f(x_i)`` by the output of each covered layer."""
+    @property
+    def size(self) -> int:
+        """How many numbers the covered layers return for the batch."""
+        return sum(call.size for call in self.calls)
+
+    def deltas(self, directions: Tensor) -> list[Tensor]:
+        """Gradients of ``direction . f(x_i)`` by the output of each covered layer, for each direction."""
         if not self.calls:
             return []
-        value = (self.y @ direction).sum()
         edges = [call.edge for call in self.calls]
-        found = torch.autograd.grad(
-            value, edges, retain_graph=True, create_graph=self.differentiable, materialize_grads=True
-        )
-        return [as_delta(call.layer, g) for call, g in zip(self.calls, found, strict=True)]
+        found = [
+            torch.autograd.grad(
+                (self.y @ direction).sum(),
+                edges,
+                retain_graph=True,
+                create_graph=self.differentiable,
+                materialize_grads=True,
+            )
+            for direction in directions
+        ]
+        return [
+            torch.stack([as_delta(call.layer, g) for g in gradients], dim=1)
+            for call, gradients in zip(self.calls, zip(*found, strict=True), strict=True)
+        ]
 
-    def jacobian(self, direction: Tensor) -> Tensor | None:
-        """Gradients ``(n, entries)`` of ``direction . f(x_i)`` by the parameters without a rule."""
+    def jacobian(self, directions: Tensor) -> Tensor | None:
+        """Gradients ``(n, entries)`` of all ``direction . f(x_i)`` by the parameters without a rule."""
         if not self.rest:
             return None
+        return torch.cat([self._gradients(direction) for direction in directions], dim=1)
+
+    def _gradients(self, direction: Tensor) -> Tensor:
 
         def value(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
             return functional_call(self.model, parameters, (image[None],)).flatten() @ direction
@@ -235,7 +256,7 @@ class _Side:
 
 
 def _contract(one: _Side, two: _Side, a: Tensor, b: Tensor) -> Tensor:
-    """The kernel between direction ``a`` of one batch and ``b`` of the other."""
+    """The kernel between directions ``a`` of one batch and ``b`` of the other, added up."""
     same = one is two and a is b
     left, rest = one.deltas(a), one.jacobian(a)
     right, other_rest = (left, rest) if same else (two.deltas(b), two.jacobian(b))
@@ -250,7 +271,7 @@ def _contract(one: _Side, two: _Side, a: Tensor, b: Tensor) -> Tensor:
 def _recorded(model: nn.Module, x: Tensor) -> tuple[object, list[_Call], Counter[nn.Parameter]]:
     """Run the network; return its output, the calls of covered layers, and how often parameters are used."""
     calls: dict[Edge, _Call] = {}
-    pools: list[tuple[Edge, GradientEdge, nn.Module]] = []
+    pools: list[tuple[Edge, GradientEdge, int, nn.Module]] = []
 
     def note(layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         (image,) = inputs if len(inputs) == 1 else (None,)
@@ -260,10 +281,10 @@ def _recorded(model: nn.Module, x: Tensor) -> tuple[object, list[_Call], Counter
         edge = get_gradient_edge(output)
         key = edge.node, edge.output_nr
         if covered(layer):
-            calls[key] = _Call(layer, image, edge, image._version)
+            calls[key] = _Call(layer, image, edge, output.numel(), image._version)
         elif image.grad_fn is not None:
             before = get_gradient_edge(image)
-            pools.append(((before.node, before.output_nr), edge, layer))
+            pools.append(((before.node, before.output_nr), edge, output.numel(), layer))
 
     watched = [m for m in model.modules() if covered(m) or type(m) in (nn.AvgPool2d, nn.AdaptiveAvgPool2d)]
     hooks = [m.register_forward_hook(note, prepend=True) for m in watched]
@@ -273,10 +294,10 @@ def _recorded(model: nn.Module, x: Tensor) -> tuple[object, list[_Call], Counter
         for hook in hooks:
             hook.remove()
     edges, uses = _uses(y) if isinstance(y, Tensor) else (Counter(), Counter())
-    for before, behind, pool in pools:
+    for before, behind, size, pool in pools:
         call = calls.get(before)
         if call is not None and isinstance(call.layer, (nn.Conv2d, SpectralConv2d)) and edges[before] == 1:
-            call.edge, call.pool = behind, pool
+            call.edge, call.size, call.pool = behind, size, pool
     return y, list(calls.values()), uses
 
 

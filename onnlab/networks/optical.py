@@ -194,8 +194,9 @@ class IdealConvolution(OpticalLayer):
 
     def readings(self, x: Tensor, generator: Generator | None) -> Tensor:
         """Return the convolution, or its square."""
-        ny, nx = self.image_size
-        y = self.convolution(x)[..., -ny:, -nx:]  # an even kernel gives one row and one column too many
+        y = self.convolution(x)
+        if y.shape[-2:] != self.image_size:  # an even kernel gives one row and one column too many
+            y = y[..., -self.image_size[0] :, -self.image_size[1] :]
         return y.square() if self.camera == "square-law" else y
 
 
