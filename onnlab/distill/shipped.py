@@ -113,9 +113,7 @@ PRETRAINED: Mapping[str, Pretrained] = {
         network=SmallCNN, options={"width": 16}, epochs=10, learning_rate=2e-3, augment=random_shift
     ),
     **{
-        f"lenet-2000-{seed}": Pretrained(
-            network=LeNet, labels=2000, seed=seed, epochs=25, learning_rate=6e-3, augment=random_shift
-        )
+        f"lenet-2000-{seed}": Pretrained(network=LeNet, labels=2000, seed=seed, epochs=25, learning_rate=6e-3)
         for seed in range(3)
     },
 }
