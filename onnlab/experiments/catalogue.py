@@ -120,7 +120,7 @@ def _hybrid_row(
 ) -> Row:
     return Row(
         name="labels", network=network, data=data, labels=labels, augment=augment, epochs=epochs,
-        learning_rates=(3e-3, 6e-3, 1.2e-2), label_smoothings=(0.0, 0.1),
+        learning_rates=(6e-3, 1.2e-2, 2.4e-2), label_smoothings=(0.0, 0.1),
     )  # fmt: skip
 
 
