@@ -56,6 +56,9 @@ site: venv
 browser: venv
 	$(PY) -m pytest tests -m browser
 
+# Memory that is given back and asked for at every call costs more than small transforms do.
+bench: export MALLOC_MMAP_THRESHOLD_ := 1000000000
+bench: export MALLOC_TRIM_THRESHOLD_ := 1000000000
 bench: venv
 	$(PY) -m pytest tests/benchmarks -o python_files="bench_*.py" -s
 

@@ -84,8 +84,16 @@ class SpectralStack(nn.Sequential):
         self.canvases = _canvases(layers, circular=convolutions[0].circular)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
+        """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``.
+
+        The product of all transfer functions has as many rows as the input has channels, a batch as many as
+        it has images: the fewer are carried through the layers.
+        """
         _check.images(x, self.in_channels, self.image_size)
+        if len(x) > self.in_channels:
+            transfer, offset = self.merged_transfer()
+            y = filter_images(x, transfer, self.canvases[0], self.canvases[-1])
+            return _cut(y, self.output_size, offset)
         spectrum = to_spectrum(x, self.canvases[0])
         offset = x.new_zeros(self.in_channels)
         for layer, canvas, following in self._steps():
@@ -94,8 +102,7 @@ class SpectralStack(nn.Sequential):
             else:
                 transfer = layer.transfer(canvas)
                 spectrum, offset = mix(spectrum, transfer), _carry(offset, transfer, layer.bias)
-        y = from_spectrum(spectrum, self.canvases[-1])
-        return y[..., : self.output_size[0], : self.output_size[1]] + offset[:, None, None]
+        return _cut(from_spectrum(spectrum, self.canvases[-1]), self.output_size, offset)
 
     def merged_transfer(self) -> tuple[Tensor, Tensor]:
         """Return the product of all transfer functions, ``(fy, fx, in, out)``, and the offset ``(out,)``."""
@@ -147,7 +154,7 @@ class SpectralFilter(nn.Module):
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
         _check.images(x, self.transfer.shape[2], self.image_size)
         y = filter_images(x, self.transfer, self.canvas, self.output_canvas)
-        return y[..., : self.output_size[0], : self.output_size[1]] + self.offset[:, None, None]
+        return _cut(y, self.output_size, self.offset)
 
     def masks(self) -> KernelMask:
         r"""The masks of the 4f systems that do the same with light, one for each pair of channels.
@@ -208,6 +215,11 @@ def merge(stack: SpectralStack) -> SpectralFilter:
             "put the linear layers into one: SpectralStack(*layers)"
         )
     return SpectralFilter(stack)
+
+
+def _cut(y: Tensor, size: Size, offset: Tensor) -> Tensor:
+    """Crop images to a size, and add the constant of each channel."""
+    return y[..., : size[0], : size[1]] + offset[:, None, None]
 
 
 def _carry(offset: Tensor, transfer: Tensor, bias: Tensor | None) -> Tensor:
