@@ -1,196 +1,259 @@
-"""How layers enter a tangent kernel: their per-image gradients, contracted without being written down."""
+r"""How layers use their parameters: the gradient of each image, in factors where it has some.
 
-import math
+A layer that multiplies by a matrix at many positions :math:`p` has, for image :math:`i` and an output of the
+network, the gradient :math:`G_i = \sum_p \delta_{ip} u_{ip}^T`: what came in, :math:`u`, and the derivative
+:math:`\delta` of the output by what went out. A dense layer has one position, a convolution has its pixels.
+"""
+
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from onnlab.networks import SpectralConv2d
-
-Weights = Mapping[nn.Parameter, float]
+Scales = tuple[float | None, float | None]  # of weight and bias; None for what does not enter
 
 
-class LayerKernel(ABC):
-    r"""The share of one layer in a tangent kernel, for one batch of images.
+@dataclass(frozen=True)
+class Step:
+    """A linear step behind a convolution that does the same to each channel: an average pool, or a crop.
 
-    With the gradient :math:`\delta_i` of one output by what the layer returns for image :math:`i`, the
-    gradient by its parameters is linear in :math:`\delta_i`. A subclass keeps of the layer's input what
-    that linear map needs.
+    Parameters
+    ----------
+    function, settings, named
+        The torch function, and its arguments behind the image.
+    size : (int, int)
+        Size of the image before it.
     """
+
+    function: Callable[..., Tensor]
+    settings: Sequence[Any]
+    named: dict[str, Any]
+    size: torch.Size
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the step of images ``(n, channels, *size)``."""
+        return self.function(images, *self.settings, **self.named)
+
+    @property
+    def window(self) -> tuple[Any, Any] | None:
+        """Size and stride of the window of a plain average pool, None for another step."""
+        return _plain_window(*self.settings, **self.named) if self.function is F.avg_pool2d else None
+
+
+class Use(ABC):
+    """One use of a weight and a bias, or of one of them, by a layer with the input ``x`` ``(n, ...)``."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._x, self._version = x, x._version
+
+    @property
+    def x(self) -> Tensor:
+        """The input."""
+        if self._x._version != self._version:
+            raise ValueError(
+                "model must keep the input of a layer, but one is overwritten after its use; write "
+                "x = x.relu() instead of x.relu_()"
+            )
+        return self._x
+
+    @property
+    def clear(self) -> bool:
+        """Whether a first axis as long as the batch can be nothing else than the batch."""
+        return True
 
     @abstractmethod
-    def gram(self, delta: Tensor, other: "LayerKernel", other_delta: Tensor, same: bool) -> Tensor:
-        """Return the inner products ``(n, m)`` of the gradients of two batches, added up over outputs.
+    def gradient(self, delta: Tensor, scales: Scales) -> Tensor:
+        """Gradient of each image, scaled: ``(n, r, entries)`` from ``(n, r, ...)`` for ``r`` outputs."""
 
-        Parameters
-        ----------
-        delta, other_delta : Tensor
-            Gradients of several outputs by what the layer returns, ``(n, outputs, channels, positions)``.
-        other : LayerKernel
-            The same layer for the other batch.
-        same : bool
-            Both are the same batch and the same outputs.
+
+class Affine(Use):
+    """A matrix that multiplies at each position, and a bias: one more input, equal to 1."""
+
+    linear = False  # may what follows the layer be done to its inputs instead?
+
+    def __init__(self, x: Tensor) -> None:
+        super().__init__(x)
+        self.groups = 1
+        self.behind: list[Step] = []
+
+    @abstractmethod
+    def patches(self) -> Tensor:
+        """Return what meets the matrix, ``(n, groups * inputs, positions)``."""
+
+    def inputs(self, scales: Scales) -> Tensor:
+        """Return the factor that is the same for all outputs, ``(n, groups, k, positions)``.
+
+        An average pool behind a convolution is done here: the mean of its results is its result for the mean
+        of the patches.
         """
+        steps, patches = self.behind, self.averaged()
+        if patches is None:
+            patches = self.patches()
+        else:
+            steps = []
+        patches = patches.unflatten(1, (self.groups, -1))
+        rows = [] if scales[0] is None else [patches if scales[0] == 1 else scales[0] * patches]
+        if scales[1] is not None:
+            rows.append(torch.full_like(patches[:, :, :1], scales[1]))
+        entries = torch.cat(rows, dim=2) if len(rows) > 1 else rows[0]
+        for step in steps:
+            flat = step(entries.flatten(1, 2).unflatten(2, step.size)).flatten(2)
+            entries = flat.unflatten(1, (self.groups, -1))
+        return entries
+
+    def averaged(self) -> Tensor | None:
+        """Return the patches behind all steps, if there is a short way to them."""
+        return None
+
+    @abstractmethod
+    def outputs(self, delta: Tensor) -> Tensor:
+        """Return the other factor, ``(n, r, groups, rows, positions)``."""
+
+    def gradient(self, delta: Tensor, scales: Scales) -> Tensor:
+        """Multiply the factors."""
+        return (self.outputs(delta) @ self.inputs(scales)[:, None].mT).flatten(2)
 
 
-class PatchKernel(LayerKernel):
-    r"""A layer that multiplies patches of its input by a matrix: linear, convolution, and pools behind it.
+class Dense(Affine):
+    """Of ``linear``."""
 
-    Image :math:`i` has the patches :math:`u_{ip}`, one for each position :math:`p`, and the gradient by the
-    matrix is :math:`G_i = \sum_p \delta_{ip} u_{ip}^T`. Two ways lead to :math:`\langle G_i, G_j\rangle`:
+    @property
+    def clear(self) -> bool:
+        """Unless there is an axis of positions, which may come first."""
+        return self._x.ndim == 2
 
-    .. math:: \Big\langle \sum_p \delta_{ip} u_{ip}^T, \sum_q \delta_{jq} u_{jq}^T \Big\rangle
-        = \sum_{pq} (u_{ip} \cdot u_{jq}) (\delta_{ip} \cdot \delta_{jq})
+    def patches(self) -> Tensor:
+        """Inputs at each position."""
+        return self.x.reshape(len(self.x), -1, self.x.shape[-1]).mT
 
-    The right side is cheaper for few positions: for a linear layer, with one, it is
-    :math:`(A A^T) \circ (D D^T)`. A bias is one more entry of each patch, equal to 1.
+    def outputs(self, delta: Tensor) -> Tensor:
+        """Deltas at each position."""
+        return delta.reshape(*delta.shape[:2], 1, -1, delta.shape[-1]).mT
+
+
+class Convolution(Affine):
+    """Of ``conv2d``."""
+
+    linear = True
+
+    def __init__(
+        self, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> None:
+        super().__init__(x)
+        self.kernel, self.groups = weight.shape[2:], groups
+        self.stride, self.dilation = _pair(stride), _pair(dilation)
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True)]
+        if padding == "same":
+            (top, left), (bottom, right) = [r // 2 for r in reach], [r - r // 2 for r in reach]
+        else:
+            top, left = bottom, right = (0, 0) if padding == "valid" else _pair(padding)
+        self.margins = (left, right, top, bottom)
+
+    def patches(self) -> Tensor:
+        """Patches of the image."""
+        return F.unfold(F.pad(self.x, self.margins), self.kernel, self.dilation, 0, self.stride)
+
+    def averaged(self) -> Tensor | None:
+        """Patches of the averaged image: the mean of patches is the patch of means."""
+        window = self.behind[0].window if len(self.behind) == 1 and self.stride == (1, 1) else None
+        if window is None:
+            return None
+        means = F.avg_pool2d(F.pad(self.x, self.margins), window[0], 1)
+        return F.unfold(means, self.kernel, self.dilation, 0, window[1])
+
+    def outputs(self, delta: Tensor) -> Tensor:
+        """Deltas of each pixel."""
+        return delta.flatten(3).unflatten(2, (self.groups, -1))
+
+
+class Transposed(Affine):
+    """Kernels of ``conv_transpose2d``: pixels meet patches of what goes out."""
+
+    def __init__(
+        self, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
+    ) -> None:
+        super().__init__(x)
+        self.kernel, self.groups = weight.shape[2:], groups
+        self.stride, self.padding, self.dilation = _pair(stride), _pair(padding), _pair(dilation)
+
+    def patches(self) -> Tensor:
+        """Pixels of the image."""
+        return self.x.flatten(2)
+
+    def outputs(self, delta: Tensor) -> Tensor:
+        """Patches of the deltas, one for each pixel of the input."""
+        (py, px), image = self.padding, delta.flatten(0, 1)
+        sizes = zip(self._x.shape[2:], self.stride, self.dilation, self.kernel, strict=True)
+        rows, columns = ((n - 1) * s + d * (k - 1) + 1 for n, s, d, k in sizes)
+        padded = F.pad(image, (px, px, py, py))[..., :rows, :columns]  # no kernel reaches what is beyond
+        padded = F.pad(padded, (0, columns - padded.shape[-1], 0, rows - padded.shape[-2]))
+        patches = F.unfold(padded, self.kernel, self.dilation, 0, self.stride)
+        return patches.unflatten(1, (self.groups, -1)).unflatten(0, delta.shape[:2])
+
+
+class Offset(Affine):
+    """Bias alone, with the channels in the second axis."""
+
+    def patches(self) -> Tensor:
+        """Return the positions, of which only the number counts."""
+        raise NotImplementedError
+
+    def inputs(self, scales: Scales) -> Tensor:
+        """Ones; the deltas are added up in :meth:`outputs` already."""
+        return self.x.new_full((len(self.x), 1, 1, 1), scales[1] or 0.0)
+
+    def outputs(self, delta: Tensor) -> Tensor:
+        """Sum of the deltas over positions."""
+        return delta.flatten(3).sum(3)[:, :, None, :, None]
+
+
+class Norm(Use):
+    """Of a norm layer: factor and offset of each channel, or of each element of the last axes.
 
     Parameters
     ----------
-    patches : Tensor
-        ``(n, groups, k, positions)``.
-    chunk : int
-        Largest number of entries of :math:`G_i` that are held for each image.
-    """
-
-    def __init__(self, patches: Tensor, chunk: int) -> None:
-        self.patches, self.chunk = patches, chunk
-        self.products: Tensor | None = None  # of the patches: the same for every output
-
-    def gram(self, delta: Tensor, other: LayerKernel, other_delta: Tensor, same: bool) -> Tensor:
-        """See :class:`LayerKernel`."""
-        assert isinstance(other, PatchKernel)
-        n, groups, k, positions = self.patches.shape
-        # Each output has its own matrix of gradients: to add up over outputs is to have more rows.
-        one, two = (d.unflatten(2, (groups, -1)).transpose(1, 2).flatten(2, 3) for d in (delta, other_delta))
-        out = one.shape[2]
-        if groups == 1 and positions**2 * (k + out) <= 2 * k * out:
-            if self.products is None:
-                self.products = _products(self.patches, other.patches)
-            return _sum_positions(self.products * _products(one, two), positions)
-        rows = max(1, self.chunk // (groups * k))
-        total = delta.new_zeros(n, len(other_delta))
-        for start in range(0, out, rows):
-            part = slice(start, start + rows)
-            left = (one[:, :, part] @ self.patches.mT).flatten(1)
-            right = left if same else (two[:, :, part] @ other.patches.mT).flatten(1)
-            total = total + left @ right.T
-        return total
-
-
-class ScaleKernel(LayerKernel):
-    r"""A norm layer in eval mode, :math:`y = \gamma \hat x + \beta` for each channel.
-
-    Parameters
-    ----------
-    entries : list of Tensor
-        What the gradient is multiplied by before it is added up over positions: :math:`\hat x` for
-        :math:`\gamma`, 1 for :math:`\beta`; each ``(n, channels, positions)``.
-    """
-
-    def __init__(self, entries: list[Tensor]) -> None:
-        self.entries = entries
-
-    def gram(self, delta: Tensor, other: LayerKernel, other_delta: Tensor, same: bool) -> Tensor:
-        """See :class:`LayerKernel`."""
-        assert isinstance(other, ScaleKernel)
-        left = self._gradients(delta)
-        right = left if same else other._gradients(other_delta)
-        return left @ right.T
-
-    def _gradients(self, delta: Tensor) -> Tensor:
-        return torch.cat([(delta * e[:, None]).sum(3).flatten(1) for e in self.entries], dim=1)
-
-
-def covered(layer: nn.Module) -> bool:
-    """Tell whether there is a rule for this layer; subclasses may compute anything, so they have none."""
-    if type(layer) is nn.Conv2d:
-        return layer.padding_mode == "zeros"
-    if type(layer) is SpectralConv2d:
-        return not layer.free
-    return type(layer) in (nn.Linear, nn.BatchNorm2d)
-
-
-def layer_kernel(
-    layer: nn.Module, x: Tensor, pool: nn.Module | None, weights: Weights, chunk: int
-) -> LayerKernel:
-    """Return the rule of a covered layer for its input.
-
-    Parameters
-    ----------
-    layer : Module
-        See :func:`covered`.
     x : Tensor
-        Its input.
-    pool : Module, optional
-        An average pool behind a convolution. To average the results is to average the patches; there are
-        fewer positions then, and gradients are taken behind the pool.
-    weights : mapping
-        The parameters that enter, with their weights in the kernel.
-    chunk : int
-        See :class:`PatchKernel`.
+        Input of the layer.
+    normalised : callable
+        From the input to what the factor multiplies.
+    elements : int
+        Number of last axes that have an entry for each element; 0 for channels in the second axis.
     """
-    scales = [
-        math.sqrt(weights[p]) if isinstance(p, nn.Parameter) and p in weights else None
-        for p in (layer.weight, layer.bias)
-    ]
-    if isinstance(layer, nn.BatchNorm2d):
-        assert layer.running_mean is not None and layer.running_var is not None
-        mean, std = layer.running_mean[:, None], (layer.running_var + layer.eps).sqrt()[:, None]
-        x = x.flatten(2)
-        factors = (x - mean) / std, torch.ones_like(x)
-        return ScaleKernel([s * f for s, f in zip(scales, factors, strict=True) if s is not None])
-    groups = 1
-    if isinstance(layer, nn.Linear):
-        patches = x.reshape(len(x), -1, layer.in_features).mT
-        size: tuple[int, ...] = (patches.shape[-1],)
-    else:
-        groups, patches, size = _unfolded(layer, x)
-    rows: list[Tensor] = []
-    grouped = patches.unflatten(1, (groups, -1))
-    if scales[0] is not None:
-        rows.append(scales[0] * grouped)
-    if scales[1] is not None:
-        rows.append(torch.full_like(grouped[:, :, :1], scales[1]))
-    entries = torch.cat(rows, dim=2)
-    if pool is not None:
-        flat = entries.flatten(1, 2).unflatten(2, size)
-        entries = pool(flat).flatten(2).unflatten(1, (groups, -1))
-    return PatchKernel(entries, chunk)
+
+    def __init__(self, x: Tensor, normalised: Callable[[Tensor], Tensor], elements: int = 0) -> None:
+        super().__init__(x)
+        self.normalised, self.elements = normalised, elements
+
+    @property
+    def clear(self) -> bool:
+        """Unless there is an axis of positions, which may come first."""
+        return self.elements == 0 or self._x.ndim == 1 + self.elements
+
+    def gradient(self, delta: Tensor, scales: Scales) -> Tensor:
+        """Add up over all axes without entries of their own."""
+        parts = [] if scales[0] is None else [scales[0] * delta * self.normalised(self.x)[:, None]]
+        if scales[1] is not None:
+            parts.append(scales[1] * delta)
+        axes = range(3, delta.ndim) if self.elements == 0 else range(2, delta.ndim - self.elements)
+        return torch.cat([part.sum(tuple(axes)).flatten(2) if axes else part.flatten(2) for part in parts], 2)
 
 
-def as_delta(layer: nn.Module, gradient: Tensor) -> Tensor:
-    """Bring a gradient by a layer's output into the shape ``(n, channels, positions)``."""
-    if isinstance(layer, nn.Linear):
-        return gradient.reshape(len(gradient), -1, layer.out_features).mT
-    return gradient.flatten(2)
+def _pair(value: Any) -> tuple[int, int]:
+    first, *rest = value if isinstance(value, (tuple, list)) else (value,)
+    return first, (rest or [first])[0]
 
 
-def _unfolded(layer: nn.Module, x: Tensor) -> tuple[int, Tensor, tuple[int, int]]:
-    """Groups, patches ``(n, groups * k, positions)`` and rows and columns of positions of a convolution."""
-    assert isinstance(layer, (nn.Conv2d, SpectralConv2d))
-    ky, kx = layer.kernel_size
-    (dy, dx), (sy, sx) = layer.dilation, layer.stride
-    if isinstance(layer, SpectralConv2d):
-        (top, left), (bottom, right) = layer.before, layer.after
-        mode = "circular" if layer.circular else "constant"
-    else:
-        (left, right, top, bottom), mode = layer._reversed_padding_repeated_twice, "constant"
-    padded = F.pad(x, (left, right, top, bottom), mode=mode)
-    rows = (padded.shape[-2] - dy * (ky - 1) - 1) // sy + 1
-    columns = (padded.shape[-1] - dx * (kx - 1) - 1) // sx + 1
-    patches = F.unfold(padded, (ky, kx), (dy, dx), 0, (sy, sx))
-    return layer.groups, patches, (rows, columns)
-
-
-def _products(one: Tensor, two: Tensor) -> Tensor:
-    """Inner products of all columns of ``(n, 1, k, positions)`` with those of ``(m, 1, k, positions)``."""
-    left, right = (t[:, 0].mT.flatten(0, 1) for t in (one, two))
-    return left @ right.T
-
-
-def _sum_positions(products: Tensor, positions: int) -> Tensor:
-    return products.unflatten(0, (-1, positions)).unflatten(2, (-1, positions)).sum((1, 3))
+def _plain_window(
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> tuple[Any, Any] | None:
+    plain = _pair(padding) == (0, 0) and not ceil_mode and divisor_override is None
+    return (kernel_size, stride or kernel_size) if plain else None

@@ -1,23 +1,23 @@
 """The empirical tangent kernel: what a network looks like to gradient descent."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
-from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 from torch.func import functional_call, grad, vmap
 
-from onnlab.distill.layers import LayerKernel, Weights, as_delta, covered, layer_kernel
-from onnlab.networks import SpectralConv2d
+from onnlab.distill._gram import Part, add_by_gradients, add_products, as_rows, by_positions
+from onnlab.distill._record import Names, Record, record
 from onnlab.optics._check import finite_number, one_of, whole_number
 
-CHUNK = 2**18
-DELTAS = 2**24  # gradients by what layers return that are held at a time: 64 MiB in float32
-Edge = tuple[Node, int]  # a result of a node in the graph of autograd
-DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+ENTRIES = 2**24  # gradient entries that are held at a time: 64 MiB in float32
+KEPT = 2**24  # entries of a layer that may be held for all outputs at once
+GROUP = 64  # outputs whose deltas are held at a time, for layers with few positions
+
+REST: Names = (None, None)  # stands for all parameters without a rule
+Weights = Mapping[nn.Parameter, float]
 
 
 def ntk(
@@ -39,9 +39,11 @@ def ntk(
     over all outputs :math:`c` and parameters :math:`\theta`, with weights :math:`w_\theta = 1` unless given.
     It is exact, and differentiable in the parameters unless gradients are switched off.
 
-    Linear layers, convolutions (ours too), average pools behind them and BatchNorm are contracted layer by
-    layer, and their gradients are never all held at once. Any other parameter, and one that is used more
-    than once, takes the slower way of per-image gradients. None is left out.
+    Linear layers, convolutions and transposed ones, average pools behind them, BatchNorm, LayerNorm and
+    GroupNorm are contracted layer by layer, as modules and as functions; spectral and optical layers without
+    a sensor count as convolutions. Their gradients are never all held at once. What a shared parameter does
+    in several places adds up. Any other use of a parameter takes the slower way of per-image gradients; none
+    is left out.
 
     Parameters
     ----------
@@ -53,7 +55,8 @@ def ntk(
         Add up over the outputs, or keep each pair of them.
     parameters : sequence or mapping, optional
         Names of the parameters or modules that enter, such as ``["back_end"]``, or a mapping from such names
-        to their weights :math:`w`. All that require a gradient if not given.
+        to their weights :math:`w`, of which the last counts. All that require a gradient if not given; named,
+        frozen ones enter too.
     projections : int, optional
         Replace the sum over :math:`C` outputs by one over this many random directions, orthonormal and
         scaled by :math:`\sqrt{C/R}`: right on average, and cheaper. It must be smaller than :math:`C`, where
@@ -82,27 +85,34 @@ def ntk(
     weights = _checked(model, x, x2, classes, parameters)
     if chunk is not None:
         whole_number("chunk", chunk)
-    differentiable = torch.is_grad_enabled()
-    with torch.enable_grad():
-        one = _Side(model, x, weights, chunk or CHUNK, differentiable)
-        two = one if x2 is None else _Side(model, x2, weights, chunk or CHUNK, differentiable)
+    full, differentiable = classes == "full", torch.is_grad_enabled()
+    if full and projections is not None:
+        raise ValueError('projections must be None for classes="full", which keeps every output')
+    named = {name: p for name, p in model.named_parameters() if p in weights}
+    with torch.autocast(x.device.type, enabled=False):
+        one = record(model, named, x, differentiable)
+        two = None if x2 is None else record(model, named, x2, differentiable)
+        seen = [one, *([two] if two else [])]
+        if not all(side.clear for side in seen):
+            # A layer with something else than the images in its first axis betrays itself with one image.
+            seen.append(record(model, named, x[:1], False))
+        uncovered = set().union(*(side.uncovered for side in seen))
+        sides = []
+        for images, side in ((x, one), (x2, two)):
+            if images is not None and side is not None:
+                side.uncovered = uncovered
+                sides.append(_Side(model, named, weights, images, side))
+        outputs = one.outputs.shape[1]
         if projections is None:
-            directions = torch.eye(one.outputs, dtype=x.dtype, device=x.device)
-        elif classes == "full":
-            raise ValueError('projections must be None for classes="full", which keeps every output')
+            directions = (F.one_hot(torch.tensor(c), outputs).to(x) for c in range(outputs))
         else:
-            directions = _directions(one.outputs, projections, generator).to(x)
-        if classes == "trace":
-            kernel = x.new_zeros(len(x), len(two.x))
-            # As many outputs at a time as memory allows: larger products are faster ones.
-            at_once = max(1, DELTAS // max(1, one.size))
-            for part in directions.split(at_once):
-                kernel = kernel + _contract(one, two, part, part)
-            kernel = (kernel + kernel.T) / 2 if x2 is None else kernel
-        else:
-            pairs = [_contract(one, two, a, b) for a, b in product(directions.split(1), repeat=2)]
-            kernel = torch.stack(pairs, -1).unflatten(-1, (one.outputs, one.outputs))
-    return kernel if differentiable else kernel.detach()
+            directions = iter(_directions(outputs, projections, generator).to(x))
+        kernel = _contract(sides[0], sides[1] if two else None, directions, full, chunk)
+    if two is None:
+        kernel = kernel.tril() + kernel.tril(-1).mT
+    if full:
+        return kernel.unflatten(1, (-1, outputs)).unflatten(0, (-1, outputs)).transpose(1, 2)
+    return kernel
 
 
 def ntk_trace(
@@ -161,162 +171,116 @@ def ntk_trace(
     return total / (samples * scale**2)
 
 
-@dataclass
-class _Call:
-    """One call of a covered layer: its input, and where gradients by its output are taken."""
-
-    layer: nn.Module
-    x: Tensor
-    edge: GradientEdge
-    size: int
-    version: int
-    pool: nn.Module | None = None
-
-    def input(self) -> Tensor:
-        """Return the input; raise if the model has overwritten it since."""
-        if self.x._version != self.version:
-            raise ValueError(
-                f"model must not overwrite the input of {type(self.layer).__name__} in place after its use; "
-                "write x = relu(x) instead of x.relu_()"
-            )
-        return self.x
-
-
 class _Side:
-    """One batch on its way through the network, ready for gradients of any output."""
+    """One batch on its way through the network: what its parameters need for inner products."""
 
     def __init__(
-        self, model: nn.Module, x: Tensor, weights: Weights, chunk: int, differentiable: bool
+        self, model: nn.Module, named: dict[str, nn.Parameter], weights: Weights, x: Tensor, seen: Record
     ) -> None:
-        self.model, self.x, self.differentiable = model, x, differentiable
-        y, calls, uses = _recorded(model, x)
-        if not isinstance(y, Tensor) or len(y) != len(x) or not y.is_floating_point():
-            raise TypeError(
-                f"model must return a float tensor with {len(x)} rows, one for each image, got "
-                f"{tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__}"
-            )
-        self.y = y.flatten(1)
-        self.outputs = self.y.shape[1]
-        self.calls: list[_Call] = []
-        self.kernels: list[LayerKernel] = []
-        done: set[nn.Parameter] = set()
-        for call in calls:
-            own = [p for p in call.layer.parameters(recurse=False) if p in weights]
-            # A parameter with a second use, seen or unseen, has gradients that add up before any product.
-            if own and all(uses[p] == 1 for p in own):
-                inputs = call.input() if differentiable else call.input().detach()
-                self.calls.append(call)
-                self.kernels.append(layer_kernel(call.layer, inputs, call.pool, weights, chunk))
-                done.update(own)
+        self.model, self.x, self.seen = model, x, seen
+        self.differentiable = torch.is_grad_enabled()
+        roots: dict[str | None, float] = {name: weights[p] ** 0.5 for name, p in named.items()}
+        self.parts = {
+            (weight, bias): Part(uses, (roots.get(weight), roots.get(bias)))
+            for (weight, bias), uses in seen.uses().items()
+        }
         self.rest = {
-            name: (p if differentiable else p.detach(), weights[p])
-            for name, p in model.named_parameters()
-            if p in weights and p not in done
+            name: (p if self.differentiable else p.detach(), roots[name])
+            for name, p in named.items()
+            if name in seen.uncovered
         }
 
-    @property
-    def size(self) -> int:
-        """How many numbers the covered layers return for the batch."""
-        return sum(call.size for call in self.calls)
+    def evaluate(self, direction: Tensor) -> dict[Names, Tensor]:
+        """Return for each part the factor, or the gradients, that belong to ``direction . f(x_i)``."""
+        deltas = self.seen.deltas(direction, self.differentiable)
+        found = {
+            names: part.outputs(deltas) if part.affine else part.gradient(deltas)
+            for names, part in self.parts.items()
+        }
+        if self.rest:
+            found[REST] = self._jacobian(direction)
+        return found
 
-    def deltas(self, directions: Tensor) -> list[Tensor]:
-        """Gradients of ``direction . f(x_i)`` by the output of each covered layer, for each direction."""
-        if not self.calls:
-            return []
-        edges = [call.edge for call in self.calls]
-        found = [
-            torch.autograd.grad(
-                (self.y @ direction).sum(),
-                edges,
-                retain_graph=True,
-                create_graph=self.differentiable,
-                materialize_grads=True,
-            )
-            for direction in directions
-        ]
-        return [
-            torch.stack([as_delta(call.layer, g) for g in gradients], dim=1)
-            for call, gradients in zip(self.calls, zip(*found, strict=True), strict=True)
-        ]
-
-    def jacobian(self, directions: Tensor) -> Tensor | None:
-        """Gradients ``(n, entries)`` of all ``direction . f(x_i)`` by the parameters without a rule."""
-        if not self.rest:
-            return None
-        return torch.cat([self._gradients(direction) for direction in directions], dim=1)
-
-    def _gradients(self, direction: Tensor) -> Tensor:
+    def _jacobian(self, direction: Tensor) -> Tensor:
+        """Gradients ``(n, 1, entries)`` by the parameters that no rule covers."""
 
         def value(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
             return functional_call(self.model, parameters, (image[None],)).flatten() @ direction
 
-        parameters = {name: p for name, (p, _) in self.rest.items()}
-        found = vmap(grad(value), (None, 0))(parameters, self.x)
-        return torch.cat([w**0.5 * found[name].flatten(1) for name, (_, w) in self.rest.items()], dim=1)
+        found = self._each_image(grad(value), {name: p for name, (p, _) in self.rest.items()})
+        rows = [root * found[name].flatten(1) for name, (_, root) in self.rest.items()]
+        return torch.cat(rows, dim=1)[:, None]
+
+    def _each_image(
+        self, gradient: Callable[..., dict[str, Tensor]], parameters: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Apply a function to each image: to all at once, unless PyTorch cannot."""
+        # vmap has a wrong rule for the second derivative of layer_norm (pytorch/functorch, issue 534).
+        if not (self.differentiable and self.seen.layer_norm):
+            try:
+                return vmap(gradient, (None, 0))(parameters, self.x)
+            except RuntimeError as error:  # for some functions it has no rule
+                if "randomness" in str(error):
+                    raise
+        each = [gradient(parameters, image) for image in self.x]
+        return {name: torch.stack([found[name] for found in each]) for name in parameters}
 
 
-def _contract(one: _Side, two: _Side, a: Tensor, b: Tensor) -> Tensor:
-    """The kernel between directions ``a`` of one batch and ``b`` of the other, added up."""
-    same = one is two and a is b
-    left, rest = one.deltas(a), one.jacobian(a)
-    right, other_rest = (left, rest) if same else (two.deltas(b), two.jacobian(b))
-    total = one.x.new_zeros(len(one.x), len(two.x))
-    for kernel, delta, other, other_delta in zip(one.kernels, left, two.kernels, right, strict=True):
-        total = total + kernel.gram(delta, other, other_delta, same)
-    if rest is not None and other_rest is not None:
-        total = total + rest @ other_rest.T
+def _contract(
+    one: _Side, two: _Side | None, directions: Iterator[Tensor], full: bool, chunk: int | None
+) -> Tensor:
+    """Return the kernel as a matrix; of one batch with itself, only the lower half counts."""
+    other = two or one
+    if one.parts.keys() != other.parts.keys():
+        raise ValueError("model must use its parameters alike for x and for x2")
+    entries = chunk or max(1, ENTRIES // max(1, len(one.x) + (len(other.x) if two else 0)))
+    total = one.x.new_zeros(len(one.x), len(other.x))
+    few: set[Names] | None = None  # layers with few positions
+    small: set[Names] = set()  # layers with so few entries that all directions go into one product
+    while group := list(islice(directions, None if full else GROUP)):
+        if full:
+            total = one.x.new_zeros(len(one.x) * len(group), len(other.x) * len(group))
+        kept: dict[Names, tuple[list[Tensor], list[Tensor]]] = {}
+        for direction in group:
+            left = one.evaluate(direction)
+            right = two.evaluate(direction) if two else {}
+            if few is None:
+                few = {n for n, p in one.parts.items() if p.affine and p.few_positions(left[n], len(group))}
+                small = {n for n, p in one.parts.items() if p.affine and len(group) * p.size(left[n]) <= KEPT}
+            for names, value in left.items():
+                if full or names in few | small:
+                    lefts, rights = kept.setdefault(names, ([], []))
+                    lefts.append(value)
+                    rights.append(right.get(names, value))
+                else:
+                    total = _add(total, names, one, value, two, right.get(names), False, full, entries, False)
+        for names, (lefts, rights) in kept.items():
+            value, matched = torch.cat(lefts, dim=1), torch.cat(rights, dim=1) if two else None
+            is_few, is_small = names in (few or ()), names in small
+            total = _add(total, names, one, value, two, matched, is_few, full, entries, is_small)
     return total
 
 
-def _recorded(model: nn.Module, x: Tensor) -> tuple[object, list[_Call], Counter[nn.Parameter]]:
-    """Run the network; return its output, the calls of covered layers, and how often parameters are used."""
-    calls: dict[Edge, _Call] = {}
-    pools: list[tuple[Edge, GradientEdge, int, nn.Module]] = []
-
-    def note(layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        (image,) = inputs if len(inputs) == 1 else (None,)
-        if not isinstance(image, Tensor) or not isinstance(output, Tensor) or output.grad_fn is None:
-            return
-        # The edge, and not the tensor: a ReLU in place would put its own result there.
-        edge = get_gradient_edge(output)
-        key = edge.node, edge.output_nr
-        if covered(layer):
-            calls[key] = _Call(layer, image, edge, output.numel(), image._version)
-        elif image.grad_fn is not None:
-            before = get_gradient_edge(image)
-            pools.append(((before.node, before.output_nr), edge, output.numel(), layer))
-
-    watched = [m for m in model.modules() if covered(m) or type(m) in (nn.AvgPool2d, nn.AdaptiveAvgPool2d)]
-    hooks = [m.register_forward_hook(note, prepend=True) for m in watched]
-    try:
-        y = model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    edges, uses = _uses(y) if isinstance(y, Tensor) else (Counter(), Counter())
-    for before, behind, size, pool in pools:
-        call = calls.get(before)
-        if call is not None and isinstance(call.layer, (nn.Conv2d, SpectralConv2d)) and edges[before] == 1:
-            call.edge, call.size, call.pool = behind, size, pool
-    return y, list(calls.values()), uses
-
-
-def _uses(y: Tensor) -> tuple[Counter[Edge], Counter[nn.Parameter]]:
-    """Count how often each edge of the graph, and each parameter, is read on the way to the output."""
-    edges: Counter[Edge] = Counter()
-    uses: Counter[nn.Parameter] = Counter()
-    seen, waiting = set(), [y.grad_fn] if y.grad_fn is not None else []
-    while waiting:
-        for node, index in waiting.pop().next_functions:
-            if node is None:
-                continue
-            edges[node, index] += 1
-            if hasattr(node, "variable"):
-                uses[node.variable] += 1
-            elif node not in seen:
-                seen.add(node)
-                waiting.append(node)
-    return edges, uses
+def _add(
+    total: Tensor,
+    names: Names,
+    one: _Side,
+    left: Tensor,
+    two: _Side | None,
+    right: Tensor | None,
+    few: bool,
+    full: bool,
+    entries: int,
+    keep: bool,
+) -> Tensor:
+    """Add the kernel of a part, in the way that costs least."""
+    part = one.parts.get(names)
+    if part is None or not part.affine:
+        return add_products(total, as_rows(left, full), None if right is None else as_rows(right, full))
+    other = None if two is None else two.parts[names]
+    if few:
+        return total + by_positions(part, left, other or part, left if right is None else right, full)
+    return add_by_gradients(total, part, left, other, right, full, entries, keep)
 
 
 def _checked(
@@ -333,20 +297,14 @@ def _checked(
         if images is not None and not (isinstance(images, Tensor) and images.is_floating_point()):
             kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
             raise TypeError(f"{name} must be a float tensor of images (n, ...), got {kind}")
+        if images is not None and (images.ndim < 1 or len(images) < 1):
+            raise ValueError(f"{name} must hold at least one image (n, ...), got {tuple(images.shape)}")
     one_of("classes", classes, ("trace", "full"))
-    for name, layer in model.named_modules():
-        mixes = isinstance(layer, nn.modules.batchnorm._BatchNorm) and (
-            layer.training or layer.running_mean is None
-        )
-        if mixes or (isinstance(layer, DROPOUTS) and layer.training and layer.p > 0):
-            why = "mixes the images of a batch" if mixes else "is random"
-            raise ValueError(
-                f"model must treat each image on its own, but {name!r} ({type(layer).__name__}) {why}; "
-                "call model.eval(), and keep track_running_stats"
-            )
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    named = dict(model.named_parameters())
     wanted = parameters if isinstance(parameters, Mapping) else dict.fromkeys(parameters or [], 1.0)
-    weights: dict[nn.Parameter, float] = dict.fromkeys(named.values(), 1.0) if parameters is None else {}
+    weights: dict[nn.Parameter, float] = {}
+    if parameters is None:
+        weights = dict.fromkeys((p for p in named.values() if p.requires_grad), 1.0)
     for prefix, weight in wanted.items():
         found = [p for name, p in named.items() if name == prefix or name.startswith(f"{prefix}.")]
         if not found:
@@ -358,6 +316,12 @@ def _checked(
         if finite_number(f"parameters[{prefix!r}]", weight, "") < 0:
             raise ValueError(f"parameters[{prefix!r}] must not be negative, got {weight}")
         weights |= dict.fromkeys(found, float(weight))
+    for name, p in named.items():
+        if p in weights and not p.is_floating_point():
+            raise TypeError(
+                f"parameters of a kernel must be real, got {name} of {p.dtype}; keep it as a real parameter "
+                "and use torch.view_as_complex in the forward pass, or leave it out by parameters="
+            )
     if not weights:
         raise ValueError(
             "model must have a parameter that requires a gradient, got none; call model.requires_grad_(True)"

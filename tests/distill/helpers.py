@@ -1,7 +1,8 @@
 """A toy data set and toy networks, shared by the tests of training."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev, vmap
 
 from onnlab.data import Dataset, Split
 
@@ -39,3 +40,14 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Tell whether two networks agree in every bit of weights and buffers."""
     a, b = one.state_dict(), other.state_dict()
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def jacobian(model: nn.Module, x: Tensor) -> Tensor:
+    """``(n, outputs, parameters)``, of all parameters that require a gradient."""
+    named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+    def outputs(parameters, image):
+        return functional_call(model, parameters, (image[None],)).flatten()
+
+    parts = vmap(jacrev(outputs), (None, 0))(named, x)
+    return torch.cat([part.flatten(2) for part in parts.values()], 2)

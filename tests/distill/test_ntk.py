@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call, jacrev, vmap
 from torch.nn import functional as F
 from torch.nn import utils
 
@@ -20,18 +19,7 @@ from onnlab.networks import (
     SpectralConv2d,
     linear_counterpart,
 )
-from tests.distill.helpers import toy_data, toy_model
-
-
-def jacobian(model: nn.Module, x: Tensor) -> Tensor:
-    """``(n, outputs, parameters)``, of all parameters that require a gradient."""
-    named = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
-
-    def outputs(parameters, image):
-        return functional_call(model, parameters, (image[None],)).flatten()
-
-    parts = vmap(jacrev(outputs), (None, 0))(named, x)
-    return torch.cat([part.flatten(2) for part in parts.values()], 2)
+from tests.distill.helpers import jacobian, toy_data, toy_model
 
 
 class Residual(nn.Module):
@@ -329,7 +317,7 @@ def test_one_small_step_of_gradient_descent_moves_the_outputs_by_the_kernel() ->
 
 
 def test_training_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'1' \(BatchNorm2d\) mixes the images.*model.eval\(\)"):
+    with pytest.raises(ValueError, match=r"BatchNorm mixes the images.*model.eval\(\)"):
         ntk(toy_model().train(), torch.rand(2, 1, 6, 6))
     with pytest.raises(ValueError, match="is random"):
         ntk(nn.Sequential(nn.Linear(2, 2), nn.Dropout()), torch.rand(2, 2))
@@ -348,7 +336,7 @@ def test_an_input_overwritten_in_place_is_noticed() -> None:
             x.mul_(2)
             return y
 
-    with pytest.raises(ValueError, match="overwrite the input of Linear"):
+    with pytest.raises(ValueError, match="keep the input of a layer"):
         ntk(Careless(), torch.rand(2, 3))
 
 
@@ -366,7 +354,7 @@ def test_an_input_overwritten_in_place_is_noticed() -> None:
         ({"projections": 1}, ValueError, "generator"),
         ({"projections": 1, "classes": "full"}, ValueError, "must be None"),
         ({"chunk": 0}, ValueError, "chunk"),
-        ({"model": nn.Sequential(nn.Linear(2, 3), nn.Flatten(0))}, TypeError, "2 rows"),
+        ({"model": nn.Sequential(nn.Linear(2, 3), nn.Flatten(0))}, TypeError, "each of the 2 images"),
     ],
 )
 def test_what_makes_no_sense_is_refused(change: dict, error: type[Exception], said: str) -> None:
