@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 test test-fast lint types unit fast chapters timings site browser bench: export OMP_NUM_THREADS := 1
 
 .NOTPARALLEL:
-.PHONY: lab test test-fast lint types unit fast chapters timings site browser bench archive format pins clean venv
+.PHONY: lab test test-fast lint types unit fast chapters timings site browser bench results archive format pins clean venv
 
 lab: venv
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
@@ -64,6 +64,10 @@ bench: venv
 
 $(HTML):
 	$(MAKE) site
+
+# The tables of the README, from the lines in results/; the appendix of the book reads them by itself.
+results: venv
+	$(PY) -m onnlab.experiments.report README.md results
 
 # The site as one file to publish, with its checksum beside it.
 archive: $(HTML)

@@ -4,12 +4,13 @@ from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, ntkd, sclc, when_k
 from onnlab.experiments.lines import append, check_line, read
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
-from onnlab.experiments.tables import TableRow, format_table, gain, table
+from onnlab.experiments.tables import Gain, TableRow, format_table, gain, table, tables_of
 
 __all__ = [
     "EXPERIMENTS",
     "SCALES",
     "Experiment",
+    "Gain",
     "Row",
     "Run",
     "TableRow",
@@ -23,5 +24,6 @@ __all__ = [
     "run",
     "sclc",
     "table",
+    "tables_of",
     "when_kd_helps",
 ]

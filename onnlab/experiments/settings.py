@@ -276,7 +276,7 @@ class Experiment:
         for index, row in enumerate(self.rows):
             if row.teacher is not None and row.teacher not in self.rows[:index]:
                 raise ValueError(f"the teacher of row {row.name!r} must be a row before it; put it there")
-        keys = [_any_run(row).key for row in self.rows]
+        keys = [any_run(row).key for row in self.rows]
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 raise ValueError(
@@ -284,5 +284,6 @@ class Experiment:
                 )
 
 
-def _any_run(row: Row) -> Run:
-    return Run(row, row.trials[0], 0, None if row.teacher is None else _any_run(row.teacher))
+def any_run(row: Row) -> Run:
+    """Return one of the runs of a row; with its settings but seed and trial, any other has the same."""
+    return Run(row, row.trials[0], 0, None if row.teacher is None else any_run(row.teacher))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnlab.experiments.lines import Line
-from onnlab.experiments.settings import TUNED, Trial
+from onnlab.experiments.settings import TUNED, VERSION, Experiment, Row, Trial, any_run
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class TableRow:
         Of the test accuracy, from 0 to 1; ``std`` with ``n - 1`` in the denominator, NaN for one seed.
     accuracies : tuple of (int, float)
         Each seed with its test accuracy.
+    seconds : float
+        Of one training, mean over the seeds; other work on the machine counts in.
+    notes : tuple of str
+        What is unusual about the data of the runs, if anything.
     """
 
     experiment: str
@@ -45,6 +49,8 @@ class TableRow:
     mean: float
     std: float
     accuracies: tuple[tuple[int, float], ...]
+    seconds: float
+    notes: tuple[str, ...]
 
 
 def table(lines: Iterable[Line]) -> list[TableRow]:
@@ -54,12 +60,37 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
     the trials that seed 0 made, the one with the highest validation accuracy counts; among equals the lowest
     validation loss decides. Runs that failed are left out.
     """
+    return list(_tabulated(lines).values())
+
+
+def tables_of(experiment: Experiment, lines: Iterable[Line]) -> dict[Row, TableRow]:
+    """Return the :class:`TableRow` of each declared row of an experiment, in the order of the declaration.
+
+    A row is found by all its settings, its teacher's included. One that has no runs yet is left out.
+    """
+    found = _tabulated(lines)
+    texts = {
+        row: _group(
+            {
+                "experiment": experiment.name,
+                "scale": experiment.scale,
+                "row": row.name,
+                "version": VERSION,
+                "settings": any_run(row).settings,
+            }
+        )
+        for row in experiment.rows
+    }
+    return {row: found[text] for row, text in texts.items() if text in found}
+
+
+def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
     groups: dict[str, list[Line]] = {}
     for line in lines:
         if line["error"] is None:
             groups.setdefault(_group(line), []).append(line)
-    rows = []
-    for group in groups.values():
+    rows = {}
+    for name, group in groups.items():
         best = chosen_trial(group)
         if best is None:
             continue
@@ -67,21 +98,21 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
         seeds = sorted((line["seed"], line["test_accuracy"]) for line in alike)
         values = [accuracy for _, accuracy in seeds]
         first = group[0]
-        rows.append(
-            TableRow(
-                experiment=first["experiment"],
-                scale=first["scale"],
-                row=first["row"],
-                data=first["settings"]["data"],
-                labels=first["settings"]["labels"],
-                augment=first["settings"]["augment"],
-                trial=best,
-                trials=len({_trial(line) for line in group if line["seed"] == 0}),
-                n=len(values),
-                mean=statistics.fmean(values),
-                std=statistics.stdev(values) if len(values) > 1 else math.nan,
-                accuracies=tuple(seeds),
-            )
+        rows[name] = TableRow(
+            experiment=first["experiment"],
+            scale=first["scale"],
+            row=first["row"],
+            data=first["settings"]["data"],
+            labels=first["settings"]["labels"],
+            augment=first["settings"]["augment"],
+            trial=best,
+            trials=len({_trial(line) for line in group if line["seed"] == 0}),
+            n=len(values),
+            mean=statistics.fmean(values),
+            std=statistics.stdev(values) if len(values) > 1 else math.nan,
+            accuracies=tuple(seeds),
+            seconds=statistics.fmean(line["seconds"] for line in alike),
+            notes=tuple(sorted({line["data_note"] for line in alike if line["data_note"]})),
         )
     return rows
 
@@ -94,15 +125,83 @@ def chosen_trial(lines: Iterable[Line]) -> Trial | None:
     return _trial(max(tried, key=lambda line: (line["validation_accuracy"], -line["validation_loss"])))
 
 
-def gain(better: TableRow, worse: TableRow) -> tuple[float, float]:
-    r"""Return how much more accurate one row is, and how many standard deviations that is.
+@dataclass(frozen=True)
+class Gain:
+    """How much more accurate one row is than another, seed by seed.
 
-    The deviation is that of a single run in either row, :math:`\sqrt{(s_1^2 + s_2^2)/2}`, which is stricter
-    than the error of the means.
+    Parameters
+    ----------
+    mean : float
+        Of the differences between runs with the same seed, from -1 to 1.
+    low, high : float
+        Ends of the 95 % confidence interval of the mean; infinite for one seed.
+    n : int
+        Number of seeds that both rows have.
     """
-    spread = math.sqrt((better.std**2 + worse.std**2) / 2)
-    difference = better.mean - worse.mean
-    return difference, difference / spread if spread else math.copysign(math.inf, difference)
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero: only then call one of the rows better."""
+        return self.low > 0 or self.high < 0
+
+
+def gain(better: TableRow, worse: TableRow) -> Gain:
+    r"""Return the gain in test accuracy of one row over another, paired over their seeds.
+
+    With the differences :math:`d_s` of :math:`n` seeds, their mean and standard deviation :math:`s_d`, the
+    interval is :math:`\bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt n`. It supposes that differences are normally
+    distributed; it covers other seeds, not other data.
+
+    Raises
+    ------
+    ValueError
+        If the rows have no seed in common.
+
+    Source: Student (1908), DOI 10.1093/biomet/6.1.1.
+    """
+    first, second = dict(better.accuracies), dict(worse.accuracies)
+    differences = [first[seed] - second[seed] for seed in first if seed in second]
+    n = len(differences)
+    if n == 0:
+        raise ValueError(
+            f"better and worse must have a seed in common, got {sorted(first)} and {sorted(second)}; "
+            "run both with the same seeds"
+        )
+    mean = statistics.fmean(differences)
+    if n == 1:
+        return Gain(mean, -math.inf, math.inf, n)
+    reach = student_t(n - 1) * statistics.stdev(differences) / math.sqrt(n)
+    return Gain(mean, mean - reach, mean + reach, n)
+
+
+def student_t(degrees: int, level: float = 0.95) -> float:
+    r"""Return :math:`t` so that Student's distribution has the given probability between -t and t.
+
+    With :math:`\theta = \arctan(t/\sqrt\nu)` the probability is a finite sum of powers of
+    :math:`\cos\theta`; :math:`\theta` is found by halving an interval.
+
+    Source: Abramowitz & Stegun (1964), equations 26.7.3 and 26.7.4.
+    """
+
+    def within(theta: float) -> float:
+        start = 1 + degrees % 2
+        term = math.sin(theta) * (math.cos(theta) if degrees % 2 else 1.0)
+        total = 0.0
+        for power in range(start, degrees, 2):
+            total += term
+            term *= math.cos(theta) ** 2 * power / (power + 1)
+        return 2 / math.pi * (theta + total) if degrees % 2 else total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if within(middle) > level else (middle, high)
+    return math.sqrt(degrees) * math.tan(low)
 
 
 def format_table(rows: Sequence[TableRow]) -> str:

@@ -1,12 +1,16 @@
 """Means and spreads, against NumPy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from onnlab.experiments import Trial, format_table, gain, table
-from tests.experiments.helpers import made_up
+from onnlab.experiments import TableRow, Trial, format_table, gain, table, tables_of
+from onnlab.experiments.settings import any_run
+from onnlab.experiments.tables import student_t
+from tests.experiments.helpers import TINY, made_up
 
 
 def test_mean_and_spread_are_those_of_numpy() -> None:
@@ -58,14 +62,68 @@ def test_rows_differ_by_their_teachers_settings_but_not_by_their_teachers_seed()
     assert [row.n for row in table(lines)] == [2, 1]
 
 
-def test_the_gain_is_counted_in_standard_deviations_of_single_runs() -> None:
-    rows = [
-        *table([made_up(seed, value) for seed, value in enumerate((0.90, 0.94))]),
-        *table([made_up(seed, value, row="KD") for seed, value in enumerate((0.96, 0.98))]),
+def rows_with(*accuracies: dict[int, float]) -> list[TableRow]:
+    """Rows with these test accuracies by seed."""
+    lines = [
+        [made_up(seed, value, row=str(number)) for seed, value in by_seed.items()]
+        for number, by_seed in enumerate(accuracies)
     ]
-    difference, deviations = gain(rows[1], rows[0])
-    pooled = np.sqrt(np.mean([np.var([0.90, 0.94], ddof=1), np.var([0.96, 0.98], ddof=1)]))
-    assert difference == pytest.approx(0.05) and deviations == pytest.approx(0.05 / pooled)
+    return [one for group in lines for one in table(group)]
+
+
+def test_the_gain_is_paired_and_its_interval_is_that_of_scipy() -> None:
+    random = np.random.default_rng(1)
+    common = random.normal(0.9, 0.03, 5)  # a lucky seed is lucky for both: pairing takes it out
+    better, worse = common + random.normal(0.02, 0.003, 5), common
+    first, second = rows_with(dict(enumerate(better)), dict(enumerate(worse)))
+    one = gain(first, second)
+    expected = stats.ttest_rel(better, worse)
+    np.testing.assert_allclose(
+        [one.mean, one.low, one.high],
+        [np.mean(better - worse), *expected.confidence_interval(0.95)],
+        rtol=1e-9,
+    )
+    assert one.n == 5 and one.clear
+    other = gain(second, first)
+    assert (other.low, other.high) == pytest.approx((-one.high, -one.low)) and other.clear
+
+
+def test_only_seeds_that_both_rows_have_are_paired() -> None:
+    first, second = rows_with({0: 0.9, 1: 0.8, 2: 0.1}, {0: 0.8, 1: 0.7, 3: 0.99})
+    assert gain(first, second).n == 2 and gain(first, second).mean == pytest.approx(0.1)
+    alone, other = rows_with({0: 0.9}, {0: 0.8, 1: 0.7})
+    one = gain(alone, other)
+    assert (one.n, one.low, one.high, one.clear) == (1, -math.inf, math.inf, False)
+
+
+def test_rows_without_a_common_seed_have_no_gain() -> None:
+    first, second = rows_with({0: 0.9, 1: 0.8}, {0: 0.9})
+    with pytest.raises(ValueError, match=r"must have a seed in common, got \[0, 1\] and \[2\]"):
+        gain(first, replace(second, accuracies=((2, 0.9),)))
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 30])
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
+def test_students_distribution_is_that_of_scipy(degrees: int, level: float) -> None:
+    assert student_t(degrees, level) == pytest.approx(stats.t.ppf((1 + level) / 2, degrees), rel=1e-9)
+
+
+def test_declared_rows_are_found_by_all_their_settings() -> None:
+    lines = []
+    for row in TINY.rows:
+        settings = {**any_run(row).settings, "seed": 0}
+        lines.append({**made_up(0, 0.9), "experiment": "tiny", "scale": "chapter", "row": row.name})
+        lines[-1]["settings"] = settings
+    other = {**lines[1], "settings": {**lines[1]["settings"], "epochs": 7}}
+    found = tables_of(TINY, [lines[1], other, lines[0]])
+    assert list(found) == list(TINY.rows[:2])
+    assert [one.row for one in found.values()] == [row.name for row in TINY.rows[:2]]
+
+
+def test_seconds_are_a_mean_and_notes_are_kept_once() -> None:
+    lines = [made_up(seed, 0.9, seconds=10.0 + seed, data_note="as JPEG") for seed in range(3)]
+    (row,) = table([*lines, made_up(3, 0.9, seconds=15.0)])
+    assert row.seconds == pytest.approx(12) and row.notes == ("as JPEG",)
 
 
 def test_the_text_shows_every_row() -> None:

@@ -1,0 +1,206 @@
+"""Results as Markdown: for the appendix of the book, and for the README.
+
+Usage::
+
+    python -m onnlab.experiments.report README.md results
+
+writes the tables between the two marks in ``README.md`` anew, from the lines in ``results``.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from onnlab.experiments.catalogue import EXPERIMENTS
+from onnlab.experiments.lines import read
+from onnlab.experiments.settings import Experiment, Row
+from onnlab.experiments.tables import Gain, TableRow, gain, tables_of
+
+BEGIN = "<!-- results: written by `make results` -->"
+END = "<!-- end of results -->"
+HEADLINES = (("sclc", "chapter"), ("sclc", "full"))
+GAINS_ALONE = (("when-kd-helps", "chapter"),)
+"""Experiments and scales of the README: with all rows, and with the gains alone."""
+
+Comparison = tuple[Row, Row, Gain]
+
+
+def part(experiment: Experiment, data: str) -> Experiment:
+    """Return the rows of an experiment that are about one data set, as an experiment of their own."""
+    rows = tuple(row for row in experiment.rows if row.data == data)
+    if not rows:
+        known = ", ".join(sorted({row.data for row in experiment.rows}))
+        raise ValueError(
+            f"data must be one of {known}, for {experiment.name} ({experiment.scale}), got {data!r}"
+        )
+    return replace(experiment, rows=rows)
+
+
+def comparisons(experiment: Experiment, found: Mapping[Row, TableRow]) -> list[Comparison]:
+    """Return each row with the one it is to be compared with, and the gain over that.
+
+    A row with a teacher is compared with the same network without; a network with more nonlinearities in
+    front with its strictly linear form, both without a teacher.
+    """
+    pairs = []
+    for row in experiment.rows:
+        for other in experiment.rows:
+            alike = all(
+                getattr(row, what) == getattr(other, what)
+                for what in ("network", "data", "labels", "augment", "epochs", "batch_size")
+            )
+            taught = row.teacher is not None and row.front == other.front
+            bent = row.teacher is None and row.front != other.front == "linear"
+            if alike and other.teacher is None and (taught or bent) and {row, other} <= found.keys():
+                pairs.append((row, other, gain(found[row], found[other])))
+    return pairs
+
+
+def missing(experiment: Experiment, found: Mapping[Row, TableRow], seeds: int) -> list[str]:
+    """Return a text for each row that has fewer seeds than it should have."""
+    counts = {row: found[row].n if row in found else 0 for row in experiment.rows}
+    varying = _varying(experiment.rows)
+    return [
+        f"{_name(row, varying)} ({count} of {seeds} seeds)" for row, count in counts.items() if count < seeds
+    ]
+
+
+def results_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
+    """Return the test accuracies as a Markdown table, a line for each declared row that has runs."""
+    varying = _varying(experiment.rows)
+    lines = [
+        [
+            row.name,
+            *(_setting(row, what) for what in varying),
+            percent(one),
+            str(one.n),
+            f"{one.trial}, of {one.trials}",
+            f"{one.seconds:.0f}",
+        ]
+        for row, one in ((row, found[row]) for row in experiment.rows if row in found)
+    ]
+    head = [
+        "Row",
+        *map(str.capitalize, varying),
+        "Test accuracy (%)",
+        "Seeds",
+        "Chosen on validation",
+        "Seconds a training",
+    ]
+    return markdown_table(head, lines, left=(0, len(head) - 2))
+
+
+def gains_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
+    """Return the comparisons as a Markdown table: gain in points, confidence interval, and what it says."""
+    varying = _varying(experiment.rows)
+    lines = [
+        [row.name, other.name, *(_setting(row, what) for what in varying), *gain_cells(one), str(one.n)]
+        for row, other, one in comparisons(experiment, found)
+    ]
+    head = [
+        "Row",
+        "Against",
+        *map(str.capitalize, varying),
+        "Gain (points)",
+        "95 % interval",
+        "Says",
+        "Seeds",
+    ]
+    return markdown_table(head, lines, left=(0, 1, len(head) - 2))
+
+
+def readme_tables(folder: Path) -> str:
+    """Return what the README shows of the lines in a folder."""
+    texts = []
+    for name, scale in HEADLINES + GAINS_ALONE:
+        whole = EXPERIMENTS[name](scale)
+        for data in dict.fromkeys(row.data for row in whole.rows):
+            experiment = part(whole, data)
+            found = tables_of(experiment, read(folder / f"{name}.jsonl"))
+            if found:
+                title = "; ".join([f"`{name}`, {data}", *data_notes(found)])
+                shown = _accuracies if (name, scale) in HEADLINES else gains_table
+                texts.append(f"{title}:\n\n{shown(experiment, found)}")
+    return "\n\n".join(texts)
+
+
+def data_notes(found: Mapping[Row, TableRow]) -> list[str]:
+    """Return what is unusual about the data of these rows."""
+    return sorted({note for one in found.values() for note in one.notes})
+
+
+def with_tables(text: str, tables: str) -> str:
+    """Return a text with what lies between the two marks replaced.
+
+    Raises
+    ------
+    ValueError
+        If the marks are not there, once each and in order.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in after or END in after:
+        raise ValueError(
+            f"text must hold {BEGIN!r} and then {END!r}, once each; put them where the tables go"
+        )
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+def percent(row: TableRow) -> str:
+    """Mean and standard deviation in per cent."""
+    return f"{100 * row.mean:.2f}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else "")
+
+
+def gain_cells(one: Gain) -> tuple[str, str, str]:
+    """Mean, interval and verdict of a gain, in points of accuracy."""
+    mean, low, high = (f"{100 * value:+.2f}".replace("-", "−") for value in (one.mean, one.low, one.high))
+    if one.n == 1:
+        return mean, "one seed", "nothing yet"
+    verdict = ("better" if one.low > 0 else "worse") if one.clear else "no difference seen"
+    return mean, f"{low} to {high}", verdict
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], left: Sequence[int]) -> str:
+    """Return a Markdown table; the columns that are not named as left are aligned to the right."""
+    rule = [":--" if column in left else "--:" for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
+
+
+def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
+    """Accuracy and gain side by side."""
+    cells = {row: gain_cells(one) for row, _, one in comparisons(experiment, found)}
+    gains = {row: f"{mean} ({interval})" for row, (mean, interval, _) in cells.items()}
+    lines = [
+        [row.name, percent(found[row]), str(found[row].n), gains.get(row, "")]
+        for row in experiment.rows
+        if row in found
+    ]
+    return markdown_table(["Row", "Test accuracy (%)", "Seeds", "Gain (95 % interval)"], lines, left=(0,))
+
+
+def _varying(rows: Sequence[Row]) -> list[str]:
+    """Settings that tell the rows of a table apart."""
+    return [what for what in ("labels", "augment") if len({getattr(row, what) for row in rows}) > 1]
+
+
+def _setting(row: Row, what: str) -> str:
+    value = getattr(row, what)
+    return "all" if value is None else str(value)
+
+
+def _name(row: Row, varying: Sequence[str]) -> str:
+    return ", ".join([row.name, *(f"{what} {_setting(row, what)}" for what in varying)])
+
+
+def main(arguments: list[str]) -> None:
+    """Write the tables into the file named first, from the folder named second."""
+    if len(arguments) != 2:
+        sys.exit("usage: python -m onnlab.experiments.report README.md results")
+    readme, folder = map(Path, arguments)
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(with_tables(text, readme_tables(folder)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

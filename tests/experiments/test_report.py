@@ -1,0 +1,160 @@
+"""Results as Markdown; and what the book says of them, against the lines."""
+
+import json
+import statistics
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from onnlab.experiments import EXPERIMENTS, Gain, gain, read, tables_of
+from onnlab.experiments.report import (
+    BEGIN,
+    END,
+    comparisons,
+    gain_cells,
+    gains_table,
+    main,
+    missing,
+    part,
+    readme_tables,
+    results_table,
+    with_tables,
+)
+from onnlab.experiments.settings import any_run
+from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, made_up
+
+ROOT = Path(__file__).parents[2]
+
+
+def lines_of(row, accuracies, **changes) -> list[dict]:
+    return [
+        {
+            **made_up(seed, accuracy, experiment="tiny", scale="chapter", row=row.name, **changes),
+            "settings": {**any_run(row).settings, "seed": seed},
+        }
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def found_for(**accuracies):
+    rows = {"teacher": TEACHER, "linear": LINEAR, "kd": KD}
+    return tables_of(
+        TINY, [line for name, values in accuracies.items() for line in lines_of(rows[name], values)]
+    )
+
+
+def test_each_row_stands_with_mean_spread_seeds_and_what_was_chosen():
+    shown = results_table(TINY, found_for(linear=[0.9, 0.92], kd=[0.95])).splitlines()
+    assert len(shown) == 4  # the teacher has no runs
+    assert shown[2].startswith("| linear | 91.00 ± 1.41 | 2 | learning rate 0.001, of 1 |")
+    assert shown[3].startswith("| KD | 95.00 | 1 | learning rate 0.001, temperature 4, of 1 |")
+
+
+def test_a_student_is_compared_with_itself_without_a_teacher():
+    found = found_for(teacher=[0.99, 0.99], linear=[0.90, 0.92], kd=[0.94, 0.95])
+    ((row, other, one),) = comparisons(TINY, found)
+    assert (row, other, one) == (KD, LINEAR, gain(found[KD], found[LINEAR]))
+    assert "| KD | linear | +3.50 | −2.85 to +9.85 | no difference seen | 2 |" in gains_table(TINY, found)
+
+
+def test_more_nonlinearities_are_compared_with_none():
+    experiment = EXPERIMENTS["sclc"]("chapter")
+    found = tables_of(experiment, read(ROOT / "results/sclc.jsonl"))
+    pairs = {(row.name, other.name) for row, other, _ in comparisons(experiment, found)}
+    assert pairs == {
+        ("twin, labels", "linear, labels"),
+        ("ReLU in pool, labels", "linear, labels"),
+        ("linear, KD", "linear, labels"),
+        ("ReLU in pool, KD", "ReLU in pool, labels"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "verdict"),
+    [
+        (Gain(0.02, 0.01, 0.03, 5), "better"),
+        (Gain(-0.02, -0.03, -0.01, 5), "worse"),
+        (Gain(0.02, -0.01, 0.05, 5), "no difference seen"),
+        (Gain(0.02, float("-inf"), float("inf"), 1), "nothing yet"),
+    ],
+)
+def test_nothing_is_called_better_whose_interval_holds_zero(one, verdict):
+    assert gain_cells(one)[2] == verdict
+
+
+def test_missing_seeds_are_named():
+    found = found_for(teacher=[0.9, 0.9], linear=[0.9])
+    assert missing(TINY, found, seeds=2) == ["linear (1 of 2 seeds)", "KD (0 of 2 seeds)"]
+    assert missing(TINY, found_for(teacher=[0.9], linear=[0.9], kd=[0.9]), seeds=1) == []
+
+
+def test_rows_of_one_data_set():
+    full = EXPERIMENTS["sclc"]("full")
+    assert {row.data for row in part(full, "cifar10").rows} == {"cifar10"}
+    with pytest.raises(ValueError, match="data must be one of cifar10, mnist, for sclc"):
+        part(full, "mnist-mini")
+
+
+def test_tables_go_between_the_marks():
+    text = f"a\n{BEGIN}\nold\n{END}\nz"
+    assert with_tables(text, "new") == f"a\n{BEGIN}\n\nnew\n\n{END}\nz"
+    assert with_tables(with_tables(text, "new"), "new") == with_tables(text, "new")
+    for wrong in ("a", f"{END}{BEGIN}", text + BEGIN):
+        with pytest.raises(ValueError, match="must hold .* and then .*, once each"):
+            with_tables(wrong, "new")
+
+
+def test_the_readme_shows_the_lines_in_results():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_tables(readme, readme_tables(ROOT / "results")) == readme, "run `make results`"
+
+
+def test_the_command_writes_what_has_changed(tmp_path):
+    with pytest.raises(SystemExit, match=r"usage: .* README\.md results"):
+        main([])
+    text = f"a\n{BEGIN}\n{END}\nz"
+    (tmp_path / "README.md").write_text(text)
+    (tmp_path / "results").mkdir()
+    for name in ("sclc", "when-kd-helps"):
+        (tmp_path / f"results/{name}.jsonl").write_text((ROOT / f"results/{name}.jsonl").read_text())
+    main([str(tmp_path / "README.md"), str(tmp_path / "results")])
+    assert (tmp_path / "README.md").read_text() == with_tables(text, readme_tables(ROOT / "results"))
+
+
+def test_the_tables_hold_what_the_lines_say():
+    """From the raw lines, without the functions under test: one row, its mean, spread and gain."""
+    raw = [json.loads(text) for text in (ROOT / "results/when-kd-helps.jsonl").read_text().splitlines()]
+
+    def accuracies(row: str) -> list[float]:
+        mine = [
+            line
+            for line in raw
+            if (line["row"], line["settings"]["labels"], line["settings"]["augment"]) == (row, 500, "none")
+        ]
+        tried = [line for line in mine if line["seed"] == 0]
+        rate = max(tried, key=lambda line: line["validation_accuracy"])["settings"]["learning_rate"]
+        chosen = {line["seed"]: line for line in mine if line["settings"]["learning_rate"] == rate}
+        return [100 * chosen[seed]["test_accuracy"] for seed in sorted(chosen)]
+
+    labels, taught = accuracies("labels"), accuracies("KD")
+    experiment = EXPERIMENTS["when-kd-helps"]("chapter")
+    found = tables_of(experiment, read(ROOT / "results/when-kd-helps.jsonl"))
+    shown = f"| labels | 500 | none | {statistics.mean(labels):.2f} ± {statistics.stdev(labels):.2f} | "
+    assert shown in results_table(experiment, found)
+    low, high = stats.ttest_rel(taught, labels).confidence_interval(0.95)
+    mean = statistics.mean(taught) - statistics.mean(labels)
+    shown = f"| KD | labels | 500 | none | {mean:+.2f} | {low:+.2f} to {high:+.2f} | better | {len(labels)} |"
+    assert shown in gains_table(experiment, found)
+
+
+def test_what_the_book_says_of_the_larger_experiment():
+    """Chapter 6: it still finds a gain for 2 000 shifted labels. Appendix: few labels gain most."""
+    experiment = EXPERIMENTS["when-kd-helps"]("chapter")
+    found = tables_of(experiment, read(ROOT / "results/when-kd-helps.jsonl"))
+    gains = {
+        (row.labels, row.augment): one for row, _, one in comparisons(experiment, found) if row.name == "KD"
+    }
+    assert gains[2000, "shift"].low > 0 and gains[2000, "shift"].n >= 5
+    for augment in ("none", "shift"):
+        assert gains[500, augment].low > gains[6000, augment].high
