@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from docutils import nodes
-from onnlab_book import accessibility, glossary, library, offline, runtimes
+from onnlab_book import accessibility, glossary, library, offline, results, runtimes
 from sphinx.addnodes import pending_xref
 
+from onnlab.experiments import EXPERIMENTS, read, tables_of
+from onnlab.experiments.report import part
 from tests.site.conftest import ROOT
 
 PACKAGES = sorted(page.stem for page in (ROOT / "book/reference").glob("*.md") if page.stem != "index")
@@ -123,3 +125,45 @@ def test_glossary_hints_are_whole_sentences(site: Path) -> None:
     page = (site / "book/notation.html").read_text(encoding="utf-8")
     assert 'href="glossary.html#term-unitary" title="Said of a transform that keeps' in page
     assert glossary.FORMULA not in page
+
+
+def test_results_say_what_is_missing_and_show_the_rest() -> None:
+    experiment = part(EXPERIMENTS["sclc"]("full"), "mnist")
+    found = tables_of(experiment, read(ROOT / "results/sclc.jsonl"))
+    seeds = min(one.n for one in found.values())
+    whole = results.markdown(experiment, found, seeds, "/p.png")
+    assert "Incomplete" not in whole and "```{figure} /p.png" in whole and "| linear, KD |" in whole
+    assert all(f"About the data: {note}." in whole for one in found.values() for note in one.notes)
+    partly = {row: one for row, one in found.items() if row.name != "linear, KD"}
+    text = results.markdown(experiment, partly, seeds + 1)
+    assert f"linear, KD (0 of {seeds + 1} seeds)" in text and "```{figure}" not in text
+    assert "`onnlab run sclc --scale full" in results.markdown(experiment, {}, 3) and "|" not in (
+        results.markdown(experiment, {}, 3)
+    )
+
+
+def test_the_figure_of_results_has_every_seed_and_is_told_in_words() -> None:
+    experiment = EXPERIMENTS["when-kd-helps"]("chapter")
+    found = tables_of(experiment, read(ROOT / "results/when-kd-helps.jsonl"))
+    (ax,) = results.dot_plot(found).axes
+    names = [text.get_text() for text in ax.get_yticklabels()]
+    assert names == [results.title(row, list(found)) for row in found] and len(set(names)) == len(found)
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    for place, (line, one) in enumerate(zip(dots, found.values(), strict=True)):
+        assert line.get_xdata().tolist() == [100 * accuracy for _, accuracy in one.accuracies]
+        assert set(line.get_ydata()) == {place}
+    assert all(
+        f"{name} {100 * one.mean:.2f}" in results.alt(found)
+        for name, one in zip(names, found.values(), strict=True)
+    )
+
+
+def test_the_results_page_shows_the_means_of_the_lines(site: Path) -> None:
+    page = (site / "book/results.html").read_text(encoding="utf-8")
+    for scale, data in (("chapter", "mnist-mini"), ("full", "mnist")):
+        experiment = part(EXPERIMENTS["sclc"](scale), data)
+        found = tables_of(experiment, read(ROOT / "results/sclc.jsonl"))
+        assert found
+        for one in found.values():
+            assert f"{100 * one.mean:.2f} ± {100 * one.std:.2f}" in page
+        assert f'id="fig-results-sclc-{scale}-{data}"' in page
