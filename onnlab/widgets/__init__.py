@@ -1,8 +1,8 @@
 """Explorables: small experiments in light, the same in JupyterLab and on the pages of the book.
 
-Their optics runs in the reader's browser, so they answer at once and need no kernel. In JupyterLab they share
-their state with Python: what you paint there is a tensor here, and the other way round. They need Jupyter:
-``pip install "onnlab[lab]"``.
+Their mathematics runs in the reader's browser, so they answer at once and need no kernel. In JupyterLab they
+share their state with Python: what you paint there is a tensor here, and the other way round. They need
+Jupyter: ``pip install "onnlab[lab]"``.
 """
 
 from importlib import import_module
@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnlab.widgets.diffraction import Diffraction
     from onnlab.widgets.fourier_mask import FourierMask
+    from onnlab.widgets.merge_kernels import MergeKernels
     from onnlab.widgets.paint_kernel import PaintKernel
+    from onnlab.widgets.pool_image import PoolImage
+    from onnlab.widgets.temperature import Temperature
 
-__all__ = ["Diffraction", "FourierMask", "PaintKernel"]
+__all__ = ["Diffraction", "FourierMask", "MergeKernels", "PaintKernel", "PoolImage", "Temperature"]
 
-_MODULES = {"Diffraction": "diffraction", "FourierMask": "fourier_mask", "PaintKernel": "paint_kernel"}
+_MODULES = {
+    "Diffraction": "diffraction",
+    "FourierMask": "fourier_mask",
+    "MergeKernels": "merge_kernels",
+    "PaintKernel": "paint_kernel",
+    "PoolImage": "pool_image",
+    "Temperature": "temperature",
+}
 _JUPYTER = ("anywidget", "ipywidgets", "traitlets")
 
 

@@ -10,9 +10,10 @@ that cleans up. JupyterLab runs it through anywidget. A static page finds the tw
 
 imports the module ``NAME`` and calls ``render`` with the ``div`` as ``el`` and a stand-in ``model`` that has
 ``get(name)``, ``set(name, value)``, ``on("change:name", callback)``, ``off(event, callback)`` and
-``save_changes()``. The state is a flat JSON object. Binary values are written ``{"__b64__": "..."}``; the
-page decodes them into a ``DataView``, which is what anywidget passes for bytes. They hold little-endian
-float32 numbers, or nothing: then the module's default holds. A name that is missing means the default, too.
+``save_changes()``. The state is a JSON object. Binary values are written ``{"__b64__": "..."}``; the page
+decodes them into a ``DataView``, which is what anywidget passes for bytes. They hold little-endian float32
+numbers, or nothing: then the module's default holds. A name that is missing means the default, too. A tensor
+without a fixed shape is an object of its ``shape`` and its ``data``.
 """
 
 import base64
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 
 STATIC = Path(__file__).with_name("static")
-SHARED = ("lib", "style", "ui", "paint")  # in this order: each uses only those before it
+SHARED = ("lib", "style", "ui", "charts", "paint", "kernels")  # in this order: each uses only those before it
 
 _IMPORT = re.compile(r'^import [^;]*? from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=const|function)", re.MULTILINE)
@@ -62,7 +63,7 @@ def twin(name: str, state: Mapping[str, Any]) -> str:
 
     Values are JSON types or bytes. The format is described at the top of this module.
     """
-    data = json.dumps({key: _encode(value) for key, value in state.items()}, separators=(",", ":"))
+    data = json.dumps(_encode(state), separators=(",", ":"))
     attributes = f'class="onnlab-explorable" data-module="{name}" data-state="{html.escape(data)}"'
     return f"<div {attributes}>{FALLBACK}</div>"
 
@@ -78,4 +79,6 @@ def digit() -> np.ndarray:
 def _encode(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"__b64__": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, Mapping):
+        return {key: _encode(part) for key, part in value.items()}
     return value

@@ -5,7 +5,8 @@ import traitlets
 from torch import Tensor
 
 from onnlab.optics import Grid, circular_aperture, propagate, rectangular_aperture, ring_aperture
-from onnlab.widgets._explorable import SIZE, Explorable, Length
+from onnlab.widgets._explorable import SIZE, Explorable
+from onnlab.widgets._traits import Length
 
 INNER = 0.6  # of the radius: where the ring and the bar between the slits begin
 

@@ -4,18 +4,19 @@ import torch
 from torch import Tensor
 
 from onnlab.optics import ComplexMask, FourF, Grid
-from onnlab.widgets._explorable import SIZE, Explorable, Length, Samples, check_object, default_object
+from onnlab.widgets._explorable import SIZE, Explorable, default_object
+from onnlab.widgets._traits import Length, Samples, check_shares
 
 
 def _no_mask() -> Tensor:
     return torch.ones(SIZE, SIZE, dtype=torch.complex64)
 
 
-def _check_mask(mask: Tensor) -> None:
+def _check_mask(name: str, mask: Tensor) -> None:
     peak = float(mask.abs().max())
     if peak > 1 + 1e-6:
         raise ValueError(
-            f"mask must be passive, |t| <= 1, got {peak:.3g}; glass has no gain: divide by mask.abs().max()"
+            f"{name} must be passive, |t| <= 1, got {peak:.3g}; glass has no gain: divide by mask.abs().max()"
         )
 
 
@@ -43,7 +44,7 @@ class FourierMask(Explorable):
     module = "fourier_mask"
 
     mask = Samples(_no_mask, _check_mask)
-    object = Samples(default_object, check_object)
+    object = Samples(default_object, check_shares)
     pitch = Length(8e-6)
     wavelength = Length(532e-9)
     focal_length = Length(0.1)

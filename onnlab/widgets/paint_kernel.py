@@ -1,53 +1,16 @@
 """The explorable of chapter 3: paint a signed kernel that light can hold."""
 
-from typing import Any
-
 import torch
-import traitlets
 from torch import Tensor
 
 from onnlab.optics import image_incoherent, signed_kernel_pair
 from onnlab.optics.imaging import SignedPair
-from onnlab.widgets._explorable import Explorable, Samples, check_object, default_object
-
-SIDES = (3, 5, 7)
-SOBEL = [[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]
+from onnlab.widgets._explorable import SOBEL, Explorable, default_object
+from onnlab.widgets._traits import Kernel, Samples, check_shares
 
 
 def _default_kernel() -> Tensor:
     return torch.nn.functional.pad(torch.tensor(SOBEL), (2, 2, 2, 2))
-
-
-class Kernel(traitlets.TraitType):
-    """A trait that holds a square kernel of 3, 5 or 7 cells a side; JavaScript sees it as rows of numbers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tag(sync=True, to_json=lambda value, _: value.tolist(), from_json=lambda rows, _: rows)
-
-    def default(self, obj: Any = None) -> Tensor:
-        """Return the Sobel kernel for upright edges in 7 x 7 cells."""
-        return _default_kernel()
-
-    def validate(self, obj: Any, value: Any) -> Tensor:
-        """Return ``value`` as a float32 tensor; raise if it is no kernel."""
-        try:
-            tensor = torch.as_tensor(value).detach().cpu()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise TypeError(
-                f"kernel must be a tensor, an array or rows of numbers, got {value!r:.60}"
-            ) from error
-        if tensor.is_complex():
-            raise TypeError(
-                f"kernel must be real, got {tensor.dtype}; show its real and imaginary part in turn"
-            )
-        if tensor.ndim != 2 or tensor.shape[0] != tensor.shape[1] or tensor.shape[0] not in SIDES:
-            raise ValueError(
-                f"kernel must be 3 x 3, 5 x 5 or 7 x 7, got {tuple(tensor.shape)}; pad it with zeros"
-            )
-        if not tensor.isfinite().all():
-            raise ValueError("kernel must be finite, got NaN or infinity")
-        return tensor.float().clone()
 
 
 class PaintKernel(Explorable):
@@ -65,8 +28,8 @@ class PaintKernel(Explorable):
 
     module = "paint_kernel"
 
-    kernel = Kernel()
-    object = Samples(default_object, check_object)
+    kernel = Kernel(_default_kernel)
+    object = Samples(default_object, check_shares)
 
     @property
     def pair(self) -> SignedPair:

@@ -10,8 +10,9 @@ from onnlab_book import explorables
 from playwright.sync_api import Browser, Locator, Page
 
 from onnlab.optics import ComplexMask, FourF, Grid, image_incoherent, propagate
-from onnlab.widgets import Diffraction, FourierMask, PaintKernel
+from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
 from onnlab.widgets._bundle import bundle, modules
+from onnlab.widgets._explorable import Explorable
 from tests.site import checks
 
 SIZE = 128
@@ -28,7 +29,7 @@ def alive(chromium: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     seen: list[checks.Visit] = []
     with ExitStack() as visits:
 
-        def opened(*widgets: Diffraction | FourierMask | PaintKernel) -> Page:
+        def opened(*widgets: Explorable) -> Page:
             twins = "".join(widget.twin() for widget in widgets)
             (tmp_path / "page.html").write_text(PAGE.format(twins), encoding="utf-8")
             visited = visits.enter_context(checks.visit(chromium, (tmp_path / "page.html").as_uri()))
@@ -193,6 +194,114 @@ def test_painting_a_kernel(alive: Callable[..., Page]) -> None:
     assert_equal(array(explorable, "difference"), linear)
 
 
+@pytest.mark.parametrize(("other", "name"), [("average", "Average"), ("maximum", "Maximum")])
+def test_pooling(alive: Callable[..., Page], other: str, name: str) -> None:
+    explorable = alive(PoolImage(object=torch.rand(SIZE, SIZE))).locator(".onnlab-explorable")
+    before = array(explorable, "pooled")
+    explorable.get_by_role("radio", name=name, exact=True).check(force=True)
+    slide(explorable.get_by_role("slider"), ["ArrowRight"] * 5)
+    expected = PoolImage(
+        size=state(explorable, "size"),
+        other=state(explorable, "other"),
+        object=array(explorable, "object").reshape(SIZE, SIZE),
+    )
+    assert (expected.size, expected.other) == (37, other)
+    assert_equal(array(explorable, "pooled"), expected.pooled)
+    assert_equal(array(explorable, "compared"), expected.compared)
+    assert len(array(explorable, "pooled")) > len(before)
+
+
+def test_merging_painted_kernels(alive: Callable[..., Page]) -> None:
+    given = MergeKernels(object=torch.rand(32, 32, generator=torch.Generator().manual_seed(0)))
+    explorable = alive(given).locator(".onnlab-explorable")
+    canvas = explorable.locator("canvas[role=application]").nth(1)
+    canvas.focus()
+    for key in ["ArrowLeft", " ", "ArrowDown", " "]:
+        canvas.press(key)
+    assert explorable.get_by_role("radio", name="2", exact=True).is_checked()  # painting chooses the kernel
+    for room in ("For one kernel", "None", "For all kernels"):
+        explorable.get_by_role("radio", name=room).check(force=True)
+        expected = MergeKernels(
+            kernels=state(explorable, "kernels"),
+            room=state(explorable, "room"),
+            object=array(explorable, "object").reshape(32, 32),
+        )
+        assert torch.equal(expected.object, given.object)
+        assert (expected.kernels[1] != given.kernels[1]).sum() == 2
+        assert_equal(array(explorable, "steps"), expected.steps)
+        assert_equal(array(explorable, "product"), expected.product)
+        apart = array(explorable, "difference").abs().max().item()
+        assert (apart < 1e-12) == (room == "For all kernels")
+        shown = explorable.locator("dd").first.inner_text().replace("−", "-")
+        assert float(shown) == pytest.approx(apart, rel=0.1)
+
+
+def examples_of_answers() -> Temperature:
+    teacher, student = 4 * torch.randn(2, 3, 10, generator=torch.Generator().manual_seed(0))
+    return Temperature(
+        teacher=teacher, student=student, labels=[4, 7, 1], images=torch.rand(3, 28, 28), temperature=2.0
+    )
+
+
+def assert_equal_answers(explorable: Locator) -> Temperature:
+    names = ("teacher", "student", "labels", "temperature", "shown")
+    expected = Temperature(**{name: state(explorable, name) for name in names})
+    assert_equal(array(explorable, "shares"), expected.shares)
+    assert (array(explorable, "gradient") - expected.gradient).abs().max() <= TOLERANCE
+    values = [expected.divergence, expected.soft_loss, expected.cross_entropy, expected.limit]
+    assert array(explorable, "losses").tolist() == pytest.approx(values, rel=TOLERANCE)
+    return expected
+
+
+def test_pulling_logits(alive: Callable[..., Page]) -> None:
+    page, given = alive(examples_of_answers()), examples_of_answers()
+    explorable = page.locator(".onnlab-explorable")
+    assert_equal_answers(explorable)
+
+    explorable.get_by_role("radio", name="7", exact=True).check(force=True)
+    teacher, student = explorable.locator(".onn-pullable").all()
+    drag(page, teacher, (0.5, 0.5), (0.52, 0.2))
+    student.focus()
+    for key in ["ArrowRight", "ArrowRight", "ArrowUp", "Shift+ArrowUp", "ArrowDown"]:
+        student.press(key)
+    slide(explorable.get_by_role("slider"), ["ArrowRight"] * 30)
+
+    now = assert_equal_answers(explorable)
+    assert now.shown == 1 and now.temperature == pytest.approx(2 * 2**0.3)
+    assert (now.teacher != given.teacher).sum() == 1  # one bar was held, although the pointer went aside
+    moved = (now.student - given.student).nonzero().tolist()
+    assert moved == [[1, 2]]
+    assert (now.student - given.student)[1, 2].item() == pytest.approx(1, abs=0.06)
+    explorable.get_by_role("button", name="Reset").click()
+    again = assert_equal_answers(explorable)
+    assert torch.equal(again.teacher, given.teacher) and again.temperature == 2
+
+
+@pytest.mark.parametrize("name", ["As it was", "As the teacher", "Knows nothing", "Sure of the label"])
+def test_students(alive: Callable[..., Page], name: str) -> None:
+    explorable = alive(examples_of_answers()).locator(".onnlab-explorable")
+    explorable.get_by_role("radio", name="Knows nothing").check(force=True)
+    explorable.get_by_role("radio", name=name).check(force=True)
+    now = assert_equal_answers(explorable)
+    if name == "As the teacher":
+        assert now.soft_loss == 0
+    if name == "Sure of the label":
+        assert now.cross_entropy < 1e-3 < now.soft_loss
+    if name == "As it was":
+        assert torch.equal(now.student, examples_of_answers().student)
+
+
+@pytest.mark.parametrize("widget", [PoolImage(), MergeKernels(), Temperature(), examples_of_answers()])
+def test_explorable_is_well(alive: Callable[..., Page], widget: Explorable) -> None:
+    page = alive(widget)
+    assert checks.dead_explorables(page) == []
+    for scheme in ("light", "dark"):
+        checks.choose(page, scheme)
+        assert checks.barriers(page) == []
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert checks.too_wide(page) == []
+
+
 def test_python_sets_the_state(alive: Callable[..., Page]) -> None:
     explorable = alive(Diffraction()).locator(".onnlab-explorable")
     explorable.evaluate("(el) => el.model.set('distance', 0.05)")
@@ -200,7 +309,9 @@ def test_python_sets_the_state(alive: Callable[..., Page]) -> None:
 
 
 def test_all_kinds_on_one_page(alive: Callable[..., Page]) -> None:
-    page = alive(Diffraction(), FourierMask(), PaintKernel(), FourierMask())
+    page = alive(
+        Diffraction(), FourierMask(), PaintKernel(), FourierMask(), PoolImage(), MergeKernels(), Temperature()
+    )
     ids = page.eval_on_selector_all("[id]", "(all) => all.map((one) => one.id)")
     assert len(ids) == len(set(ids))
     second, fourth = page.locator(".onnlab-explorable").nth(1), page.locator(".onnlab-explorable").nth(3)

@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
-from onnlab.widgets import Diffraction, FourierMask, PaintKernel
+from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
 from onnlab.widgets._bundle import FALLBACK, SHARED, STATIC, bundle, modules, twin
 
-WIDGETS = [Diffraction, FourierMask, PaintKernel]
+WIDGETS = [Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature]
 
 
 def test_modules_are_those_of_the_widgets() -> None:
@@ -52,7 +52,7 @@ def test_modules_share_nothing_but_what_is_shared() -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "lib", "../diffraction", ""])
 def test_unknown_module(name: str) -> None:
-    with pytest.raises(ValueError, match="name must be one of diffraction, fourier_mask, paint_kernel"):
+    with pytest.raises(ValueError, match="name must be one of diffraction, fourier_mask, "):
         bundle(name)
 
 
@@ -74,7 +74,12 @@ class Twin(HTMLParser):
 
 
 def test_twin_survives_any_text() -> None:
-    state = {"text": "\"quoted\" <b> & 'single' π", "rows": [[1.5, -2]], "raw": bytes(range(256))}
+    state = {
+        "text": "\"quoted\" <b> & 'single' π",
+        "rows": [[1.5, -2]],
+        "raw": bytes(range(256)),
+        "block": {"shape": [2, 1], "data": bytes(8)},
+    }
     read = Twin(twin("diffraction", state))
     assert read.attributes["class"] == "onnlab-explorable"
     assert read.attributes["data-module"] == "diffraction"
@@ -82,6 +87,7 @@ def test_twin_survives_any_text() -> None:
     assert decoded["text"] == state["text"]
     assert decoded["rows"] == state["rows"]
     assert decoded["raw"].keys() == {"__b64__"}
+    assert decoded["block"] == {"shape": [2, 1], "data": {"__b64__": "AAAAAAAAAAA="}}
     assert read.text == FALLBACK
 
 
@@ -136,6 +142,6 @@ else:
 def test_unknown_widget() -> None:
     import onnlab.widgets
 
-    with pytest.raises(AttributeError, match="it has Diffraction, FourierMask, PaintKernel"):
+    with pytest.raises(AttributeError, match="it has Diffraction, FourierMask, "):
         onnlab.widgets.Nothing  # noqa: B018
-    assert dir(onnlab.widgets) == ["Diffraction", "FourierMask", "PaintKernel"]
+    assert dir(onnlab.widgets) == [widget.__name__ for widget in WIDGETS]

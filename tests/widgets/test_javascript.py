@@ -18,7 +18,7 @@ from onnlab.optics import (
     signed_kernel_pair,
 )
 from onnlab.viz.colours import SIGNED_MAP, phase_colours
-from onnlab.widgets import Diffraction, FourierMask, PaintKernel
+from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
 from onnlab.widgets._bundle import digit
 
 JavaScript = Callable[..., Any]
@@ -26,7 +26,7 @@ JavaScript = Callable[..., Any]
 SIZE = 128
 
 
-def relative_error(shown: list[float], expected: torch.Tensor) -> float:
+def relative_error(shown: list, expected: torch.Tensor) -> float:
     expected = expected.to(torch.float64)
     assert expected.abs().max() > 0
     shown = torch.tensor(shown, dtype=torch.float64).reshape(expected.shape)
@@ -40,7 +40,7 @@ def random(*shape: int) -> np.ndarray:
 # Fourier transform ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [2, 8, 128, 256])
+@pytest.mark.parametrize("n", [2, 8, 128, 256, 1, 3, 36, 45])
 @pytest.mark.parametrize("inverse", [False, True])
 def test_fft2_equals_numpy(javascript: JavaScript, n: int, inverse: bool) -> None:
     re, im = random(2, n, n)
@@ -69,9 +69,11 @@ def test_fft_equals_numpy(javascript: JavaScript) -> None:
     assert np.abs(shown - expected).max() <= 1e-12 * np.abs(expected).max()
 
 
-def test_fft_refuses_a_size_that_is_no_power_of_two(javascript: JavaScript) -> None:
-    lines = "try { m.fft2(m.field(12), 12); } catch (error) { answer = error.message; }"
-    assert "power of two, got 12" in javascript("lib", lines)
+@pytest.mark.parametrize("n", [6, 7])
+def test_shifted_equals_fftshift(javascript: JavaScript, n: int) -> None:
+    values = random(n, n)
+    shown = javascript("lib", "answer = m.shifted(given[0], given[1]);", [values.ravel().tolist(), n])
+    assert np.array_equal(np.reshape(shown, (n, n)), np.fft.fftshift(values))
 
 
 # Colours and objects ----------------------------------------------------------------------------------
@@ -256,14 +258,14 @@ def test_kernel_pair_and_images_equal_the_library(javascript: JavaScript, side: 
 
 
 def test_default_kernel_is_the_same_on_both_sides(javascript: JavaScript) -> None:
-    rows = javascript("paint_kernel", "answer = m.preset('sobel', 7);")
+    rows = javascript("kernels", "answer = m.kernelPreset('sobel', 7);")
     assert torch.equal(torch.tensor(rows), PaintKernel().kernel)
 
 
 def test_preset_kernels(javascript: JavaScript) -> None:
-    lines = "answer = Object.fromEntries(given.map((name) => [name, m.preset(name, 5)]));"
+    lines = "answer = Object.fromEntries(given.map((name) => [name, m.kernelPreset(name, 5)]));"
     names = ["identity", "sobel", "laplace", "sharpen", "blur"]
-    kernels = {name: np.array(rows) for name, rows in javascript("paint_kernel", lines, names).items()}
+    kernels = {name: np.array(rows) for name, rows in javascript("kernels", lines, names).items()}
     totals = {name: pytest.approx(kernel.sum()) for name, kernel in kernels.items()}
     assert totals == {"identity": 1, "sobel": 0, "laplace": 0, "sharpen": 1, "blur": 1}
     for name, kernel in kernels.items():
@@ -275,9 +277,7 @@ def test_preset_kernels(javascript: JavaScript) -> None:
 
 def test_resizing_a_kernel_keeps_its_middle(javascript: JavaScript) -> None:
     kernel = random(5, 5).tolist()
-    smaller, larger = javascript(
-        "paint_kernel", "answer = [m.resized(given, 3), m.resized(given, 7)];", kernel
-    )
+    smaller, larger = javascript("kernels", "answer = [m.resized(given, 3), m.resized(given, 7)];", kernel)
     assert smaller == np.array(kernel)[1:4, 1:4].tolist()
     assert larger == np.pad(kernel, 2)[1:8, 1:8].tolist()
 
@@ -285,3 +285,113 @@ def test_resizing_a_kernel_keeps_its_middle(javascript: JavaScript) -> None:
 def test_dark_kernel(javascript: JavaScript) -> None:
     pair = javascript("paint_kernel", "answer = m.split(given);", [[0] * 3] * 3)
     assert pair == {"positive": [[0] * 3] * 3, "negative": [[0] * 3] * 3, "scale": 1}
+
+
+# Pools ------------------------------------------------------------------------------------------------
+
+POOLS = """
+    const values = Float64Array.from(given.object);
+    const { pooled, kept } = m.spectralPool(values, given.size);
+    answer = { pooled, kept, compared: m.blockPool(values, given.size, given.other) };
+"""
+
+
+@pytest.mark.parametrize("size", [4, 5, 32, 33, 100, 127, 128])
+@pytest.mark.parametrize("other", ["sample", "average", "maximum"])
+def test_pools_equal_the_library(javascript: JavaScript, size: int, other: str) -> None:
+    object_ = torch.rand(SIZE, SIZE, generator=torch.Generator().manual_seed(size))
+    widget = PoolImage(size=size, other=other, object=object_)
+    given = {"object": object_.ravel().tolist(), "size": size, "other": other}
+    answer = javascript("pool_image", POOLS, given)
+    assert relative_error(answer["pooled"], widget.pooled) <= 1e-6
+    assert relative_error(answer["compared"], widget.compared) <= 1e-6
+
+
+def test_kept_energy_is_that_of_the_result(javascript: JavaScript) -> None:
+    object_ = torch.rand(SIZE, SIZE, generator=torch.Generator().manual_seed(1)).double()
+    given = {"object": object_.ravel().tolist(), "size": 31, "other": "sample"}
+    answer = javascript("pool_image", POOLS, given)
+    power = np.mean(np.square(answer["pooled"])) / object_.square().mean().item()  # Parseval
+    assert answer["kept"] == pytest.approx(power, rel=1e-12)
+    assert 0.7 < answer["kept"] < 0.9
+
+
+def test_every_nth_pixel_makes_a_wave_that_was_not_there(javascript: JavaScript) -> None:
+    # 30 periods, at 32 samples, look like 2; the spectral pool leaves them out.
+    phase = 2 * np.pi * np.arange(SIZE) / SIZE
+    object_ = np.tile(0.5 + 0.5 * np.cos(30 * phase), (SIZE, 1))
+    given = {"object": object_.ravel().tolist(), "size": 32, "other": "sample"}
+    answer = javascript("pool_image", POOLS, given)
+    ghost = np.tile(0.5 + 0.5 * np.cos(2 * phase[::4]), (32, 1))
+    assert np.allclose(answer["compared"], ghost.ravel())
+    assert np.allclose(answer["pooled"], 0.5)
+
+
+# Merged kernels ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [3, 5, 7])
+@pytest.mark.parametrize("room", ["all", "one", "none"])
+def test_merged_kernels_equal_the_library(javascript: JavaScript, side: int, room: str) -> None:
+    generator = torch.Generator().manual_seed(side)
+    kernels = torch.randn(3, side, side, generator=generator)
+    widget = MergeKernels(kernels=kernels, room=room, object=torch.rand(32, 32, generator=generator))
+    given = {"object": widget.object.ravel().tolist(), "kernels": kernels.tolist(), "room": room}
+    lines = "answer = m.compute(Float64Array.from(given.object), given.kernels, given.room);"
+    answer = javascript("merge_kernels", lines, given)
+    assert relative_error(answer["steps"], widget.steps) <= 1e-10
+    assert relative_error(answer["product"], widget.product) <= 1e-10
+    apart = np.abs(np.reshape(answer["difference"], (32, 32)))
+    scale = widget.steps[-1].abs().max().item()
+    rim = {"all": 0, "one": (side - 1) // 2, "none": 3 * (side - 1) // 2}[room]
+    inside = apart[rim : 32 - rim, rim : 32 - rim]
+    assert inside.max() <= 1e-12 * scale
+    assert rim == 0 or apart[rim - 1].max() > 1e-3 * scale  # and the rim is as wide as the page says
+
+
+def test_merged_kernel_is_the_full_convolution(javascript: JavaScript) -> None:
+    kernels = random(3, 5, 5)
+    merged = np.array(javascript("merge_kernels", "answer = m.mergeKernels(given);", kernels.tolist()))
+    spectra = np.fft.fft2(kernels, s=(13, 13))
+    assert np.allclose(merged, np.fft.ifft2(spectra.prod(0)).real)
+
+
+def test_default_kernels_are_the_same_on_both_sides(javascript: JavaScript) -> None:
+    lines = "answer = given.map((name) => m.kernelPreset(name, 5));"
+    rows = javascript("kernels", lines, ["blur", "blur", "sobel"])
+    assert torch.allclose(torch.tensor(rows), MergeKernels().kernels, rtol=1e-6)
+    small = javascript("lib", "answer = m.smallDigit();")
+    assert relative_error(small, MergeKernels().object) <= 1e-7
+
+
+# Temperature ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0, 20.0, 50.0])
+@pytest.mark.parametrize("size", [1.0, 30.0])
+def test_losses_equal_the_library(javascript: JavaScript, temperature: float, size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    teacher, student = size * torch.randn(2, 1, 10, generator=generator, dtype=torch.float64)
+    widget = Temperature(teacher=teacher, student=student, labels=[3], temperature=temperature)
+    lines = "answer = m.compare(given.teacher[0], given.student[0], 3, given.T);"
+    given = {"teacher": teacher.tolist(), "student": student.tolist(), "T": temperature}
+    answer = javascript("temperature", lines, given)
+    assert relative_error(answer["shares"], widget.shares) <= 1e-9
+    assert relative_error(answer["gradient"], widget.gradient) <= 1e-9
+    for name, value in {
+        "loss": widget.soft_loss,
+        "kl": widget.divergence,
+        "crossEntropy": widget.cross_entropy,
+        "limit": widget.limit,
+    }.items():
+        assert answer[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_loss_and_gradient_approach_their_limits(javascript: JavaScript) -> None:
+    lines = "answer = given.map((T) => m.compare([3, 0.5, -1], [2, 1, 0.1], 0, T));"
+    hot = javascript("temperature", lines, [100, 1000, 10000])
+    loss = [abs(one["loss"] / one["limit"] - 1) for one in hot]
+    gradient = [np.abs(np.subtract(one["gradient"], one["gradientLimit"])).max() for one in hot]
+    for errors in (loss, gradient):  # ten times hotter, ten times nearer
+        assert errors[1] < 0.11 * errors[0]
+        assert errors[2] < 0.2 * errors[1] < 1e-3

@@ -217,6 +217,55 @@ def test_paint_kernel_by_keyboard(opened: Callable[..., Notebook]) -> None:
     assert array(shown, "kernel") == list(range(-12, 13))
 
 
+def test_merge_kernels_both_ways(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(
+        "w = MergeKernels(object=torch.ones(32, 32)); w",
+        "print(w.room, float(w.kernels[0, 2, 2]), float(w.difference.abs().max()))",
+        "w.kernels = torch.ones(3, 3, 3); w.room = 'none'",
+        "print(float(w.product.sum()))",
+    )
+    page, shown = notebook.page, notebook.widget()
+    canvas = shown.locator("canvas").first
+    canvas.focus()
+    page.keyboard.press("Space")
+    shown.get_by_text("For one kernel", exact=True).click()
+    settled(page)
+    room, middle, apart = notebook.run_next().inner_text().split()
+    assert (room, middle) == ("one", "1.0")
+    assert float(apart) == pytest.approx(max(map(abs, array(shown, "difference"))), rel=1e-6)
+
+    notebook.run_next()
+    settled(page)
+    assert array(shown, "kernels") == [1] * 27
+    assert float(notebook.run_next().inner_text()) == pytest.approx(sum(array(shown, "product")))
+
+
+def test_pool_image_and_temperature(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(
+        "p = PoolImage(); p",
+        "t = Temperature(teacher=torch.eye(10)[:2] * 5, student=torch.zeros(2, 10), labels=[0, 1],\n"
+        "                images=torch.rand(2, 28, 28)); t",
+        "print(p.size, float(p.pooled.sum()), t.shown, t.student[1, 0].item(), t.soft_loss)",
+        "t.temperature = 20.",
+        "print(t.soft_loss)",
+    )
+    page, pool, answers = notebook.page, notebook.widget(), notebook.widget()
+    pool.get_by_role("slider").press("ArrowRight")
+    answers.get_by_text("1", exact=True).last.click()
+    bars = answers.locator(".onn-pullable").last
+    bars.focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowUp")
+    settled(page)
+    size, total, shown, logit, loss = map(float, notebook.run_next().inner_text().split())
+    assert (size, shown, logit) == (33, 1, 1.0)
+    assert total == pytest.approx(sum(array(pool, "pooled")), rel=1e-5)
+    assert loss == pytest.approx(array(answers, "losses")[1], rel=1e-6)
+    notebook.run_next()
+    settled(page)
+    assert float(notebook.run_next().inner_text()) == pytest.approx(array(answers, "losses")[1], rel=1e-6)
+
+
 def test_diffraction_in_two_views(opened: Callable[..., Notebook]) -> None:
     notebook = opened(
         "d = Diffraction(); d",

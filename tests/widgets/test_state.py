@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from onnlab.networks import SpectralStack, merge
 from onnlab.optics import ComplexMask, FourF, image_incoherent, propagate
-from onnlab.widgets import Diffraction, FourierMask, PaintKernel
+from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
 
 SIZE = 128
 
@@ -93,7 +94,7 @@ def test_a_mask_is_a_copy() -> None:
         ("mask", torch.ones(64, 64), ValueError, r"mask must have shape \(128, 128\), got \(64, 64\)"),
         ("mask", 2 * torch.ones(SIZE, SIZE), ValueError, r"passive.*got 2.*divide by mask.abs\(\).max"),
         ("mask", torch.full((SIZE, SIZE), torch.nan), ValueError, "mask must be finite"),
-        ("mask", "a mask", TypeError, "mask must be a tensor or an array, got str"),
+        ("mask", "a mask", TypeError, "mask must be a tensor, an array or rows of numbers, got 'a mask'"),
         ("object", torch.ones(SIZE, SIZE) * 1j, TypeError, r"object must be real.*object.abs\(\)"),
         ("object", -torch.ones(SIZE, SIZE), ValueError, "between 0 and 1, got -1 to -1"),
         ("object", torch.ones(1, SIZE, SIZE), ValueError, r"got \(1, 128, 128\)"),
@@ -192,3 +193,107 @@ def test_lengths_are_positive(name: str, value: float) -> None:
 def test_lengths_of_the_4f_system_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be a positive length in metres"):
         FourierMask(**{name: -1.0})
+
+
+# Pools and merged kernels -----------------------------------------------------------------------------
+
+
+def test_pools_follow_the_browser() -> None:
+    widget = PoolImage()
+    from_browser(widget, size=48, other="maximum", object=bytes_of(torch.ones(SIZE, SIZE)))
+    assert widget.pooled.shape == widget.compared.shape == (48, 48)
+    for result in (widget.pooled, widget.compared):  # both keep the brightness of a white page
+        assert torch.allclose(result, torch.ones(48, 48), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [3, 0, -5, 129])
+def test_a_pool_shrinks(size: int) -> None:
+    with pytest.raises(ValueError, match=f"size must be 4 to 128 samples, got {size}"):
+        PoolImage(size=size)
+
+
+def test_three_kernels_cross_as_rows() -> None:
+    kernels = torch.randn(3, 7, 7, generator=torch.Generator().manual_seed(0))
+    widget = MergeKernels()
+    from_browser(widget, kernels=kernels.tolist())
+    assert torch.equal(widget.kernels, kernels)
+    assert widget.get_state("kernels")["kernels"] == kernels.tolist()
+
+
+@pytest.mark.parametrize("value", [torch.ones(2, 5, 5), torch.ones(5, 5), torch.ones(3, 4, 4)])
+def test_what_three_kernels_refuse(value: Tensor) -> None:
+    with pytest.raises(ValueError, match="kernels must be 3 kernels of 3 x 3, 5 x 5 or 7 x 7, got"):
+        MergeKernels(kernels=value)
+
+
+def test_layers_and_product() -> None:
+    generator = torch.Generator().manual_seed(0)
+    widget = MergeKernels(kernels=torch.randn(3, 5, 5, generator=generator), object=torch.rand(32, 32))
+    image = torch.nn.functional.pad(widget.object.double(), (6, 6, 6, 6))[None, None]
+    for step, kernel in zip(widget.steps, widget.kernels, strict=True):  # room for all: nothing is cropped
+        image = torch.nn.functional.conv2d(image, kernel.double()[None, None], padding=2)
+        assert torch.allclose(step, image[0, 0, 6:-6, 6:-6])
+    assert torch.allclose(widget.product, widget.steps[-1])
+    merged = merge(SpectralStack(*widget.layers))
+    assert torch.equal(widget.product, merged(widget.object.double()[None, None])[0, 0])
+    widget.room = "one"
+    assert widget.difference[2:-2, 2:-2].abs().max() < 1e-12 < 1e-3 < widget.difference.abs().max()
+
+
+# Answers ----------------------------------------------------------------------------------------------
+
+
+def answers(n: int = 3, classes: int = 10) -> dict[str, Any]:
+    teacher, student = torch.randn(2, n, classes, generator=torch.Generator().manual_seed(0))
+    return {"teacher": teacher, "student": student, "labels": range(n), "images": torch.rand(n, 28, 28)}
+
+
+def test_worked_example_of_the_chapter() -> None:
+    widget = Temperature()
+    assert widget.divergence == pytest.approx(0.0253, abs=5e-5)
+    assert widget.soft_loss == pytest.approx(0.405, abs=5e-4)
+    assert widget.cross_entropy == pytest.approx(0.417, abs=5e-4)
+    # Logits less their means are 2.1667, -0.3333, -1.8333 and 0.9667, -0.0333, -0.9333.
+    assert widget.limit == pytest.approx((1.2**2 + 0.3**2 + 0.9**2) / 6, rel=1e-6)
+    difference = widget.shares[1] - widget.shares[0]
+    assert torch.allclose(widget.gradient, 4 * difference)
+
+
+def test_answers_cross_both_ways() -> None:
+    given = answers()
+    widget = Temperature(**given)
+    state = widget.get_state(["teacher", "images", "labels"])
+    assert state["teacher"] == given["teacher"].double().tolist()
+    assert state["images"]["shape"] == [3, 28, 28]
+    other = Temperature(**answers())
+    other.images = torch.zeros(3, 28, 28)
+    from_browser(other, images={"shape": [3, 28, 28], "data": memoryview(state["images"]["data"])}, shown=2)
+    assert torch.equal(other.images, given["images"])
+    from_browser(other, student=torch.zeros(3, 10).tolist(), temperature=2.0)
+    assert torch.allclose(other.shares[1], torch.full((10,), 0.1, dtype=torch.float64))
+    assert torch.allclose(other.shares[0], torch.softmax(given["teacher"][2].double() / 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"student": torch.zeros(3, 9)}, r"student must have the shape \(3, 10\) of teacher, got \(3, 9\)"),
+        ({"teacher": torch.zeros(10)}, r"teacher must have shape \(examples, classes\).*got \(10,\)"),
+        ({"student": torch.full((3, 10), torch.nan)}, "student must be finite"),
+        ({"labels": [0, 1]}, "labels must be 3 classes from 0 to 9"),
+        ({"labels": [0, 1, 10]}, "labels must be 3 classes from 0 to 9"),
+        ({"images": torch.zeros(2, 28, 28)}, "images must be 3, one for each answer, got 2"),
+        ({"images": torch.zeros(3, 1, 28, 28)}, r"images must have 3 axes, got \(3, 1, 28, 28\)"),
+        ({"images": 2 * torch.ones(3, 28, 28)}, "images must lie between 0 and 1"),
+        ({"shown": 3}, "shown must be from 0 to 2, got 3"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"temperature": float("nan")}, "temperature must be positive"),
+    ],
+)
+def test_what_answers_refuse(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Temperature(**answers() | change)
+    widget = Temperature(**answers())
+    for name, value in change.items():
+        with pytest.raises(ValueError, match=words):
+            setattr(widget, name, value)

@@ -1,17 +1,6 @@
+import { chart, ticks } from "./charts.js";
 import { AREA, SIZE, fft, fft2, field, largest } from "./lib.js";
-import {
-  choice,
-  expose,
-  frame,
-  initial,
-  number,
-  picture,
-  plot,
-  quantity,
-  redraw,
-  share,
-  slider,
-} from "./ui.js";
+import { choice, expose, frame, initial, number, picture, quantity, redraw, share, slider } from "./ui.js";
 
 const PADDED = 2 * SIZE; // darkness around the window, so that light which leaves it is gone
 const INNER = 0.6; // of the radius: where the ring and the bar between the slits begin
@@ -187,7 +176,7 @@ function render({ model, el }) {
   });
   const opening = picture("Opening", { ends: ["closed", "open"] });
   const screen = picture("Intensity", { ends: ["0", "peak"] });
-  const profile = plot("Profile", "intensity / peak");
+  const profile = chart("Profile", { note: "intensity / peak" });
   page.pictures.append(opening.node, screen.node, profile.node);
 
   let transmission, intensity, cut;
@@ -197,15 +186,17 @@ function render({ model, el }) {
     cut = wanted;
     intensity = diffract(transmission, bench);
     const peak = largest(intensity);
-    const [tone, ticks] = TONES[bench.tone];
+    const [tone, levels] = TONES[bench.tone];
     const shown = intensity.map((v) => tone(v / peak));
     opening.values(transmission, 0, 1);
     screen.values(shown, 0, 1);
     const middle = (SIZE / 2) * SIZE;
-    profile.draw(shown.subarray(middle, middle + SIZE), {
-      reach: (SIZE / 2) * bench.pitch * 1e3,
-      label: "x (mm)",
-      ticks: ticks.map(([v, text]) => [tone(v), text]),
+    const step = bench.pitch * 1e3;
+    const reach = (SIZE / 2) * step;
+    profile.draw({
+      x: { from: -reach, to: reach, ticks: ticks(-reach, reach), label: "x (mm)" },
+      y: { from: 0, to: 1, ticks: levels.map(([v, text]) => [tone(v), text]) },
+      lines: [Array.from(shown.subarray(middle, middle + SIZE), (v, i) => [i * step - reach, v])],
     });
     describe(peak);
   });

@@ -10,18 +10,18 @@ const plans = new Map();
 function plan(n) {
   if (!plans.has(n)) {
     const bits = Math.log2(n);
-    if (!Number.isInteger(bits)) throw new RangeError(`the size must be a power of two, got ${n}`);
     const order = new Uint32Array(n);
     for (let i = 0; i < n; i++) order[i] = (order[i >> 1] >> 1) | ((i & 1) << (bits - 1));
-    const angles = Float64Array.from({ length: n / 2 }, (_, i) => (2 * Math.PI * i) / n);
-    plans.set(n, { order, cos: angles.map(Math.cos), sin: angles.map(Math.sin) });
+    const angles = Float64Array.from({ length: n }, (_, i) => (2 * Math.PI * i) / n);
+    plans.set(n, { fast: Number.isInteger(bits), order, cos: angles.map(Math.cos), sin: angles.map(Math.sin) });
   }
   return plans.get(n);
 }
 
 // All columns of an n x width array at once: the innermost loop runs through memory that lies together.
 function transformColumns(re, im, n, width, sign) {
-  const { order, cos, sin } = plan(n);
+  const { fast, order, cos, sin } = plan(n);
+  if (!fast) return sumColumns(re, im, n, width, sign);
   for (let i = 0; i < n; i++) {
     if (order[i] > i) for (const a of [re, im]) swapRows(a, i * width, order[i] * width, width);
   }
@@ -38,6 +38,24 @@ function transformColumns(re, im, n, width, sign) {
           re[p] += x;
           im[p] += y;
         }
+      }
+    }
+  }
+}
+
+// For sizes that are no power of two, which are small here: the sum that defines the transform.
+function sumColumns(re, im, n, width, sign) {
+  const { cos, sin } = plan(n);
+  const [x, y] = [re.slice(), im.slice()];
+  re.fill(0);
+  im.fill(0);
+  for (let k = 0; k < n; k++) {
+    for (let j = 0; j < n; j++) {
+      const c = cos[(j * k) % n];
+      const s = sign * sin[(j * k) % n];
+      for (let p = k * width, q = j * width, end = p + width; p < end; p++, q++) {
+        re[p] += c * x[q] - s * y[q];
+        im[p] += c * y[q] + s * x[q];
       }
     }
   }
@@ -77,11 +95,12 @@ export function fft2({ re, im }, n, inverse = false) {
 /** A complex n x n field of zeros. */
 export const field = (n) => ({ re: new Float64Array(n * n), im: new Float64Array(n * n) });
 
-/** Move the origin from the middle to the corner, or back: for an even n the same step. */
+/** Move the origin from the corner to the middle; for an even n the same step moves it back. */
 export function shifted(a, n = SIZE) {
   const out = new Float64Array(n * n);
+  const half = Math.ceil(n / 2);
   for (let y = 0; y < n; y++) {
-    for (let x = 0; x < n; x++) out[y * n + x] = a[((y + n / 2) % n) * n + ((x + n / 2) % n)];
+    for (let x = 0; x < n; x++) out[y * n + x] = a[((y + half) % n) * n + ((x + half) % n)];
   }
   return out;
 }
@@ -167,9 +186,18 @@ export const DIGIT =
   "AAAAAAAAAAAAAM7+cwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAADC/nMAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAG8BzAAAA" +
   "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
 
+const digitBytes = () => Uint8Array.from(atob(DIGIT), (c) => c.charCodeAt(0));
+
+/** The digit as it is, in the middle of 32 x 32 pixels. */
+export function smallDigit() {
+  const out = new Float64Array(32 * 32);
+  digitBytes().forEach((v, i) => (out[(Math.floor(i / 28) + 2) * 32 + (i % 28) + 2] = Math.fround(v / 255)));
+  return out;
+}
+
 /** The digit, enlarged four times with linear interpolation, in the middle of the window. */
 export function digit() {
-  const bytes = Uint8Array.from(atob(DIGIT), (c) => c.charCodeAt(0));
+  const bytes = digitBytes();
   const out = new Float64Array(AREA);
   const neighbours = (i) => {
     const place = Math.max(0, (i + 0.5) / 4 - 0.5);
@@ -231,3 +259,11 @@ export function unpack(view) {
 
 /** Numbers as raw float32 bytes; an empty array says: the default. */
 export const pack = (values) => new DataView(Float32Array.from(values).buffer);
+
+/** A tensor of any shape as Python packs it: { shape, values }, with `part(i)`, its i-th slice. */
+export function unpackBlock(block) {
+  const values = unpack(block?.data) ?? new Float64Array(0);
+  const shape = block?.shape ?? [0];
+  const size = shape.slice(1).reduce((product, n) => product * n, 1);
+  return { shape, values, part: (i) => values.subarray(i * size, (i + 1) * size) };
+}

@@ -1,5 +1,5 @@
 // Painting with mouse, pen, finger and keyboard, and the object that imaging explorables share.
-import { AREA, SIZE, bars, digit, pack, star, unpack } from "./lib.js";
+import { SIZE, bars, digit, pack, smallDigit, star, unpack } from "./lib.js";
 import { choice, h, number, picture } from "./ui.js";
 
 /**
@@ -89,27 +89,54 @@ export function paintable({ canvas, stage }, brush) {
   placeAtCell();
 }
 
-/** Visit the samples within `radius` of a point: at least one, by its index. */
-export function disc(px, py, radius, visit) {
-  for (let y = Math.max(0, Math.floor(py - radius)); y < Math.min(SIZE, py + radius); y++) {
-    for (let x = Math.max(0, Math.floor(px - radius)); x < Math.min(SIZE, px + radius); x++) {
-      if (Math.hypot(x + 0.5 - px, y + 0.5 - py) <= Math.max(radius, 0.71)) visit(y * SIZE + x);
+/** Visit the samples of size x size within `radius` of a point: at least one, by its index. */
+export function disc(px, py, radius, visit, size = SIZE) {
+  for (let y = Math.max(0, Math.floor(py - radius)); y < Math.min(size, py + radius); y++) {
+    for (let x = Math.max(0, Math.floor(px - radius)); x < Math.min(size, px + radius); x++) {
+      if (Math.hypot(x + 0.5 - px, y + 0.5 - py) <= Math.max(radius, 0.71)) visit(y * size + x);
     }
   }
 }
 
-/** The object of an imaging system: digit, bars, star, or what you draw; shared with Python as "object". */
-export function sketch(shared, model, page, changed) {
-  const sources = { digit, bars, star, blank: () => new Float64Array(AREA) };
+const filled = (size, value) => new Float64Array(size * size).fill(value);
+const LARGE = {
+  size: SIZE,
+  radius: 3,
+  sources: {
+    digit: ["Digit", digit],
+    bars: ["Bars", bars],
+    star: ["Star", star],
+    blank: ["Blank", () => filled(SIZE, 0)],
+  },
+};
+
+/** Objects of 32 x 32 pixels, for what happens between neighbours and at borders. */
+export const SMALL = {
+  size: 32,
+  radius: 1,
+  sources: {
+    digit: ["Digit", smallDigit],
+    page: ["White page", () => filled(32, 1)],
+    blank: ["Blank", () => filled(32, 0)],
+  },
+};
+
+/**
+ * The object of an imaging system: digit, bars, star, or what you draw; shared with Python as "object".
+ *
+ * `kind` has its `size`, the `radius` of the pen, and `sources`, of which "digit" is the default.
+ */
+export function sketch(shared, model, page, changed, { size, radius, sources } = LARGE) {
+  const start = sources.digit[1];
   const given = unpack(model.get("object"));
-  const shown = picture("Object", { ends: ["0", "1"] });
+  const shown = picture("Object", { ends: ["0", "1"], size });
   let pen = 1;
-  let values = Float64Array.from(given ?? digit());
+  let values = Float64Array.from(given ?? start());
   const chooser = choice({
     label: "Object",
-    options: { digit: "Digit", bars: "Bars", star: "Star", blank: "Blank" },
+    options: Object.fromEntries(Object.entries(sources).map(([name, [text]]) => [name, text])),
     value: given ? null : "digit",
-    change: (name) => publish(sources[name](), name),
+    change: (name) => publish(sources[name][1](), name),
   });
   const pens = choice({
     label: "Pen",
@@ -124,26 +151,26 @@ export function sketch(shared, model, page, changed) {
     changed();
   }
   paintable(shown, {
-    cells: SIZE,
+    cells: size,
     label: "Object. Arrow keys move the pen, the space bar draws.",
-    radius: () => 3,
+    radius: () => radius,
     dab(x, y) {
-      disc(x, y, 3, (i) => (values[i] = pen));
+      disc(x, y, radius, (i) => (values[i] = pen), size);
       publish(values);
     },
     done: shared.flush,
-    where: (x, y) => `Object, row ${y}, column ${x}, brightness ${number(values[y * SIZE + x], 2)}.`,
+    where: (x, y) => `Object, row ${y}, column ${x}, brightness ${number(values[y * size + x], 2)}.`,
     say: page.say,
   });
   shared.on("object", (view) => {
-    values = unpack(view) ?? digit();
+    values = unpack(view) ?? start();
     chooser.set(view?.byteLength ? null : "digit");
     changed();
   });
   return {
     picture: shown,
     controls: [chooser, pens],
-    reset: () => (given ? publish(Float64Array.from(given)) : publish(digit(), "digit")),
+    reset: () => (given ? publish(Float64Array.from(given)) : publish(start(), "digit")),
     get values() {
       return values;
     },

@@ -1,67 +1,16 @@
-import { AREA, SIZE, colours, largest } from "./lib.js";
+import {
+  CELL,
+  drawCells,
+  kernelNames,
+  kernelPreset,
+  kernelSides,
+  nameOfKernel,
+  resized,
+  withCell,
+} from "./kernels.js";
+import { AREA, SIZE, largest } from "./lib.js";
 import { paintable, sketch } from "./paint.js";
 import { choice, expose, frame, h, number, picture, redraw, share, slider } from "./ui.js";
-
-const SIDES = [3, 5, 7];
-const CELL = 40; // pixels of a cell on the canvas of a kernel
-
-// Kernels of 3 x 3 cells; the blur fills whatever size there is.
-const PRESETS = {
-  identity: [
-    "Identity",
-    [
-      [0, 0, 0],
-      [0, 1, 0],
-      [0, 0, 0],
-    ],
-  ],
-  sobel: [
-    "Sobel",
-    [
-      [-1, 0, 1],
-      [-2, 0, 2],
-      [-1, 0, 1],
-    ],
-  ],
-  laplace: [
-    "Laplacian",
-    [
-      [0, 1, 0],
-      [1, -4, 1],
-      [0, 1, 0],
-    ],
-  ],
-  sharpen: [
-    "Sharpen",
-    [
-      [0, -1, 0],
-      [-1, 5, -1],
-      [0, -1, 0],
-    ],
-  ],
-  blur: ["Blur", gaussian],
-};
-
-function gaussian(side) {
-  const line = Array.from({ length: side }, (_, i) =>
-    Math.exp(-2 * ((2 * (i - (side - 1) / 2)) / side) ** 2),
-  );
-  const total = line.reduce((sum, v) => sum + v) ** 2;
-  return line.map((a) => line.map((b) => Math.fround((a * b) / total))); // the precision that Python keeps
-}
-
-/** The kernel of a preset, as rows, in the middle of side x side cells. */
-export const preset = (name, side) => {
-  const kernel = PRESETS[name][1];
-  return typeof kernel === "function" ? kernel(side) : resized(kernel, side);
-};
-
-/** Give a kernel another size about its middle: cells are cut off, or zeros added. */
-export function resized(kernel, side) {
-  const offset = (kernel.length - side) / 2;
-  const cells = Array.from({ length: side }, (_, i) => i + offset);
-  return cells.map((y) => cells.map((x) => kernel[y]?.[x] ?? 0));
-}
 
 /** Split a signed kernel into two non-negative PSFs of total energy at most one, and the factor this cost. */
 export function split(kernel) {
@@ -92,31 +41,8 @@ export function image(intensity, psf) {
   return out;
 }
 
-function drawCells(shown, kernel, map, low, high, numbers = false) {
-  const { context: c, canvas } = shown;
-  const lut = colours(map);
-  const cell = canvas.width / kernel.length;
-  c.textAlign = "center";
-  c.textBaseline = "middle";
-  kernel.forEach((row, y) =>
-    row.forEach((value, x) => {
-      const step = Math.round((255 * (Math.min(high, Math.max(low, value)) - low)) / (high - low));
-      const [r, g, b] = lut.subarray(3 * step, 3 * step + 3);
-      c.fillStyle = `rgb(${r},${g},${b})`;
-      c.fillRect(x * cell, y * cell, cell, cell);
-      c.strokeStyle = "#80808066";
-      c.strokeRect(x * cell, y * cell, cell, cell);
-      if (!numbers || value === 0) return;
-      c.fillStyle = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#000" : "#fff";
-      const text = number(Number(value.toFixed(3))).replace(/^(−?)0\./, "$1.");
-      c.font = `${Math.round(cell * Math.min(0.42, 1.5 / text.length))}px system-ui, sans-serif`;
-      c.fillText(text, (x + 0.5) * cell, (y + 0.5) * cell);
-    }),
-  );
-}
-
 function render({ model, el }) {
-  const first = model.get("kernel") ?? preset("sobel", 7);
+  const first = model.get("kernel") ?? kernelPreset("sobel", 7);
   let kernel = first;
   let value = 1;
   const shared = share(model);
@@ -188,11 +114,9 @@ function render({ model, el }) {
     );
   }
 
-  const isShown = (name) => String(preset(name, kernel.length)) === String(kernel);
-  const named = () => Object.keys(PRESETS).find(isShown);
   function use(rows) {
     kernel = rows;
-    controls.presets.set(named());
+    controls.presets.set(nameOfKernel(kernel));
     controls.side.set(String(kernel.length));
     view.soon();
   }
@@ -203,10 +127,7 @@ function render({ model, el }) {
   const brush = {
     label: "Kernel. Arrow keys move between cells, the space bar sets a cell to the value of the brush.",
     radius: () => 0,
-    dab(x, y) {
-      const hit = (i, j) => i === Math.floor(y) && j === Math.floor(x);
-      publish(kernel.map((row, i) => row.map((v, j) => (hit(i, j) ? value : v))));
-    },
+    dab: (x, y) => publish(withCell(kernel, x, y, value)),
     done: shared.flush,
     where: (x, y) => `Kernel, row ${y + 1}, column ${x + 1}: ${number(kernel[y][x])}.`,
     say: page.say,
@@ -219,13 +140,13 @@ function render({ model, el }) {
   const controls = {
     presets: choice({
       label: "Kernel",
-      options: Object.fromEntries(Object.entries(PRESETS).map(([name, [text]]) => [name, text])),
-      value: named(),
-      change: (name) => publish(preset(name, kernel.length)),
+      options: kernelNames(),
+      value: nameOfKernel(kernel),
+      change: (name) => publish(kernelPreset(name, kernel.length)),
     }),
     side: choice({
       label: "Cells",
-      options: Object.fromEntries(SIDES.map((n) => [n, `${n} × ${n}`])),
+      options: kernelSides(),
       value: String(kernel.length),
       change: (n) => publish(resized(kernel, Number(n))),
     }),

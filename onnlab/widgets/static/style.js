@@ -1,10 +1,10 @@
 // The look of the explorables: one accent, light and dark, from a phone to a wide notebook.
 
-const DARK = `--ink:#e6e8eb;--soft:#a8b1bb;--line:#485460;--fill:#ffffff12;--accent:#56b4e9;--on-accent:#0b1620;
+const DARK = `--ink:#e6e8eb;--soft:#a8b1bb;--line:#485460;--fill:#ffffff12;--accent:#56b4e9;--second:#f0a35e;--third:#5fc9a3;--on-accent:#0b1620;
   --paper:var(--pst-color-background,var(--jp-layout-color0,#14181e));color-scheme:dark`;
 
 export const STYLE = `
-.onn{--ink:#1f2328;--soft:#57606a;--line:#c9d1d9;--fill:#f1f4f7;--accent:#0072b2;--on-accent:#fff;
+.onn{--ink:#1f2328;--soft:#57606a;--line:#c9d1d9;--fill:#f1f4f7;--accent:#0072b2;--second:#b34700;--third:#00795a;--on-accent:#fff;
   --paper:var(--pst-color-background,var(--jp-layout-color0,#fff));color-scheme:light;
   position:relative;container-type:inline-size;box-sizing:border-box;max-width:64rem;margin:.5rem 0;padding:.9rem 1rem 1rem;
   border:1px solid var(--line);border-radius:10px;background:var(--paper);color:var(--ink);
@@ -20,8 +20,13 @@ export const STYLE = `
   .onn-pictures.onn-profile{grid-template-columns:repeat(2,minmax(0,1fr)) minmax(0,1.4fr)}}
 @container (min-width:680px) and (max-width:799px){.onn-pictures.onn-pair{grid-template-columns:repeat(2,minmax(0,1fr));
   max-width:36rem}}
+.onn-pictures.onn-charts{max-width:none;grid-template-columns:minmax(0,1fr)}
+@container (min-width:480px){.onn-pictures.onn-charts{grid-template-columns:repeat(2,minmax(0,1fr))}}
+@container (min-width:760px){.onn-pictures.onn-charts{grid-template-columns:repeat(3,minmax(0,1fr))}}
+.onn-charts figure:has(canvas){width:100%;max-width:13rem;margin:0 auto}
 .onn-grid4{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem .8rem;align-content:space-between}
 @container (max-width:479px){.onn-grid4,.onn-grid4~figure{grid-column:1/-1}}
+.onn .onn-row{grid-column:1/-1;font-weight:600;font-size:13px;color:var(--soft);margin-top:.2rem}
 .onn [hidden]{display:none}
 .onn figure{display:flex;flex-direction:column}
 .onn figure.onn-wide{grid-column:1/-1}
@@ -39,6 +44,7 @@ export const STYLE = `
 .onn-ring{position:absolute;aspect-ratio:1;transform:translate(-50%,-50%);border-radius:50%;pointer-events:none;
   opacity:0;border:1.5px solid #fff;box-shadow:0 0 0 1.5px #000,inset 0 0 0 1px #000}
 .onn-ring.onn-square{border-radius:2px}
+.onn-cut{position:absolute;aspect-ratio:1;pointer-events:none;border:1.5px solid #fff;box-shadow:0 0 0 1px #000}
 .onn-stage:hover .onn-ring,canvas:focus~.onn-ring{opacity:1}
 .onn-key{display:flex;align-items:center;gap:.45em;margin-top:.3rem;font-size:12px;line-height:1.3;color:var(--soft);
   font-variant-numeric:tabular-nums}
@@ -47,7 +53,25 @@ export const STYLE = `
 .onn-plot svg{position:absolute;inset:0;width:100%;height:100%}
 .onn-plot text{font-size:12px;fill:var(--soft)}
 .onn-grid{stroke:var(--line);stroke-width:1;fill:none}
-.onn-line{stroke:var(--accent);stroke-width:2;fill:none;stroke-linejoin:round}
+.onn-zero{stroke:var(--soft);stroke-width:1;fill:none}
+.onn-level{stroke:var(--ink);stroke-width:1;stroke-dasharray:2 3;fill:none}
+.onn-mark{stroke:var(--soft);stroke-width:1.5;fill:none}
+.onn-chosen{fill:var(--fill)}
+.onn-kind0{--kind:var(--accent)}
+.onn-kind1{--kind:var(--second)}
+.onn-kind2{--kind:var(--third)}
+.onn-bar,.onn-swatch{fill:var(--kind);background:var(--kind);stroke:var(--kind);border:1px solid var(--kind)}
+.onn-bar.onn-kind1{fill-opacity:.3}
+.onn-swatch.onn-kind1{background:color-mix(in srgb,var(--kind) 30%,transparent)}
+.onn-line{stroke:var(--kind);stroke-width:2;fill:none;stroke-linejoin:round}
+.onn-line.onn-kind1{stroke-dasharray:7 3}
+.onn-line.onn-kind2{stroke-dasharray:2 2}
+.onn-legend{display:flex;flex-wrap:wrap;gap:0 1rem;font-size:12px;line-height:1.4;color:var(--soft)}
+.onn-legend span{display:flex;align-items:center;gap:.4em}
+.onn-swatch{display:inline-block;width:.8em;height:.8em;border-radius:2px}
+.onn-pullable{cursor:ns-resize;touch-action:pan-x;border-radius:4px}
+.onn-pullable:focus{outline:none}
+.onn-pullable:focus-visible{outline:3px solid var(--accent);outline-offset:1px}
 .onn .onn-facts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem .8rem;margin-top:.8rem;
   font-size:13px;line-height:1.4;white-space:nowrap}
 @container (min-width:560px){.onn .onn-facts{grid-template-columns:repeat(4,minmax(0,1fr))}}

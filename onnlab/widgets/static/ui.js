@@ -155,24 +155,33 @@ export function frame(el, { title, help, layout = "", reset }) {
 
 // Pictures ---------------------------------------------------------------------------------------------
 
-/** A captioned canvas of size x size samples, with a colour key if its `ends` are named. */
+/** A captioned canvas of so many samples, with a colour key if its `ends` are named. */
 export function picture(title, { map = "intensity", ends = null, size = SIZE, smooth = false } = {}) {
-  const canvas = h("canvas", { width: size, height: size, role: "img", "aria-label": title });
+  const canvas = h("canvas", { role: "img", "aria-label": title });
   if (smooth) canvas.classList.add("onn-smooth");
   const stage = h("div", { class: "onn-stage" }, canvas);
   const [low, high] = (ends ?? ["", ""]).map((text) => h("span", {}, text));
-  const { caption, note } = captioned(title);
+  const { caption, note, rename } = captioned(title);
   const node = h("figure", {}, caption, stage);
   const scale = h("i", { style: `background:${gradient(map)}` });
   if (ends) node.append(h("div", { class: "onn-key" }, low, scale, high));
   const context = canvas.getContext("2d");
-  const image = context.createImageData(size, size);
+  let image;
+  function resize(height, width = height) {
+    if (canvas.height === height && canvas.width === width && image) return;
+    Object.assign(canvas, { height, width });
+    canvas.style.aspectRatio = `${width} / ${height}`;
+    image = context.createImageData(width, height);
+  }
+  resize(size);
   return {
     node,
     canvas,
     stage,
     context,
     note,
+    rename,
+    resize,
     describe: (text) => canvas.setAttribute("aria-label", text),
     ends: (first, last) => ((low.textContent = first), (high.textContent = last)),
     /** Draw real values between `from` and `to`; `brightness` (optional, 0 to 1 a sample) dims them. */
@@ -187,12 +196,19 @@ export function picture(title, { map = "intensity", ends = null, size = SIZE, sm
       paintComplex(image.data, array);
       context.putImageData(image, 0, 0);
     },
+    /** Draw pixels: `colour(i)` is [red, green, blue] of sample i. */
+    pixels(colour) {
+      for (let i = 0; i < image.data.length / 4; i++) image.data.set([...colour(i), 255], 4 * i);
+      context.putImageData(image, 0, 0);
+    },
   };
 }
 
-function captioned(title, text = "") {
+/** A caption of a name and a note, and functions that change them. */
+export function captioned(title, text = "") {
   const [name, note] = [h("span", { class: "onn-name" }, title), h("span", { class: "onn-note" }, text)];
-  return { caption: h("figcaption", {}, name, note), note: (words) => (note.textContent = words) };
+  const caption = h("figcaption", {}, name, note);
+  return { caption, note: (words) => (note.textContent = words), rename: (words) => (name.textContent = words) };
 }
 
 function gradient(map) {
@@ -201,49 +217,6 @@ function gradient(map) {
   const half = stops.length / 2;
   const order = map === "phase" ? [...stops.slice(half), ...stops.slice(0, half + 1)] : stops;
   return `linear-gradient(90deg,${order.join()})`;
-}
-
-/** A line over a distance with labelled axes, drawn in the colours of the page. */
-export function plot(title, note) {
-  const area = h("div", { class: "onn-plot" });
-  area.innerHTML = '<svg role="img"></svg>';
-  const svg = area.firstChild;
-  const node = h("figure", { class: "onn-wide" }, captioned(title, note).caption, area);
-  const [left, right, top, bottom] = [36, 8, 8, 36];
-  let last = null;
-  /** Draw values from 0 to 1 at positions from -reach to reach; `ticks` pair such values with texts. */
-  function draw(values, { reach, label, ticks }) {
-    last = [values, { reach, label, ticks }];
-    const [width, height] = [Math.max(200, area.clientWidth), Math.max(120, area.clientHeight)];
-    const px = (x) => left + ((x + reach) / (2 * reach)) * (width - left - right);
-    const py = (v) => height - bottom - v * (height - top - bottom);
-    const parts = [];
-    for (const [v, text] of ticks) {
-      parts.push(`<path class="onn-grid" d="M${left} ${py(v)}H${width - right}"/>`);
-      parts.push(`<text x="${left - 6}" y="${py(v) + 4}" text-anchor="end">${text}</text>`);
-    }
-    const power = 10 ** Math.floor(Math.log10(reach));
-    const step = reach < 4 * power ? power : 2 * power;
-    for (let i = -Math.floor(reach / step); i * step <= reach; i++) {
-      const [x, y] = [px(i * step), height - bottom];
-      parts.push(`<path class="onn-grid" d="M${x} ${y}v4"/>`);
-      parts.push(`<text x="${x}" y="${y + 17}" text-anchor="middle">${number(i * step)}</text>`);
-    }
-    parts.push(`<text x="${px(0)}" y="${height - 2}" text-anchor="middle">${label}</text>`);
-    const at = (v, i) => `${px((i / (values.length / 2) - 1) * reach).toFixed(1)} ${py(v).toFixed(1)}`;
-    const line = Array.from(values, (v, i) => (i ? "L" : "M") + at(v, i));
-    parts.push(`<path class="onn-line" d="${line.join("")}"/>`);
-    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    svg.innerHTML = parts.join("");
-  }
-  const observer = new ResizeObserver(() => last && draw(...last));
-  observer.observe(area);
-  return {
-    node,
-    draw,
-    describe: (text) => svg.setAttribute("aria-label", text),
-    close: () => observer.disconnect(),
-  };
 }
 
 // Controls ---------------------------------------------------------------------------------------------
