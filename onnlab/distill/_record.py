@@ -139,8 +139,9 @@ def record(model: nn.Module, parameters: dict[str, nn.Parameter], x: Tensor, dif
     for tap in watch.taps:
         _move_behind(tap, counts)
         for names, use in tap.uses:
-            for name in filter(None, names):
-                kinds.setdefault(name, []).append((type(use), getattr(use, "groups", None)))
+            for role, name in enumerate(names):
+                if name is not None:
+                    kinds.setdefault(name, []).append((role, type(use), getattr(use, "groups", None)))
     uncovered = {
         name
         for name, value in entering.items()

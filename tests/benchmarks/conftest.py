@@ -17,4 +17,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(group)
         for result in timed:
             ratio = result.stats.min / timed[0].stats.min
-            terminalreporter.write_line(f"  {ratio:8.2f}  {result.name}")
+            notes = "".join(f"; {name}: {value}" for name, value in result.extra_info.items())
+            terminalreporter.write_line(f"  {ratio:8.2f}  {result.name}{notes}")

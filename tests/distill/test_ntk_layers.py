@@ -85,6 +85,19 @@ class TwiceTheSameConvolution(nn.Module):
         return self.norm(self.layer(self.norm(self.layer(x)).relu())).flatten(1)
 
 
+class OneVectorForAll(nn.Module):
+    """A vector that is the factor of one norm, the offset of the next, and the bias of a matrix."""
+
+    def __init__(self):
+        super().__init__()
+        self.vector, self.matrix = nn.Parameter(random(6, seed=3)), nn.Parameter(random(6, 6, seed=4))
+
+    def forward(self, x):
+        y = F.layer_norm(x.flatten(1, 2), [6], self.vector)
+        y = F.layer_norm(y.sin(), [6], None, self.vector)
+        return F.linear(y.sin().mean(1), self.matrix, self.vector)
+
+
 class RowsFirst(nn.Module):
     """A mixer that carries the rows of an image, and not the images, along its first axis."""
 
@@ -236,7 +249,7 @@ def test_the_gradient_is_that_of_finite_differences(name: str, chunk: int | None
     torch.testing.assert_close(slope, (values[0] - values[1]) / (2 * step), rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("build", [TiedAutoencoder, RowsFirst])
+@pytest.mark.parametrize("build", [TiedAutoencoder, OneVectorForAll, RowsFirst])
 def test_what_no_rule_covers_takes_the_other_way(build) -> None:
     model = fresh(build)
     x = random(12 if build is RowsFirst else 4, *SMALL)  # 12 rows: as many as images
