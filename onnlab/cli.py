@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from onnlab.data import DataError, available, data_folder, fetch
-from onnlab.data.cache import SHIPPED, local_path
+from onnlab.data import DataError, data_folder, fetch
+from onnlab.data.cache import MADE, SHIPPED, local_path
+from onnlab.data.scenes import CREDIT
 from onnlab.data.sources import SOURCES
 from onnlab.experiments import EXPERIMENTS, SCALES, format_table, run, table
 
@@ -35,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     listing = actions.add_parser("list", help="show the data sets, and which are on this computer")
     listing.set_defaults(run=list_data)
     fetching = actions.add_parser("fetch", help="download a data set, once, and print its file")
-    fetching.add_argument("name", choices=available(), metavar="NAME", help=" | ".join(available()))
+    names = (SHIPPED, *SOURCES)
+    fetching.add_argument("name", choices=names, metavar="NAME", help=" | ".join(names))
     fetching.set_defaults(run=lambda options: print(fetch(options.name)))
     path = actions.add_parser("path", help="print the folder of the data sets (ONNLAB_DATA, or the default)")
     path.set_defaults(run=lambda options: print(data_folder()))
@@ -69,9 +71,13 @@ def run_experiment(options: argparse.Namespace) -> None:
 
 def list_data(options: argparse.Namespace) -> None:
     """Print a line for each data set: name, size, where it is."""
-    print(f"{'name':15}{'images':>8}  {'channels, ny, nx':18}{'here':18}credit")
-    print(f"{SHIPPED:15}{11_000:8}  {'1, 28, 28':18}{'in the package':18}Part of {SOURCES['mnist'].credit}")
+    rows = [
+        (SHIPPED, 11_000, "1, 28, 28", "in the package", f"Part of {SOURCES['mnist'].credit}"),
+        (MADE, 1_500, "1, 64, 64", "made on the spot", CREDIT),
+    ]
     for name, source in SOURCES.items():
         here = "yes" if local_path(name).is_file() else f"no ({source.megabytes:.0f} MB)"
-        shape = ", ".join(map(str, source.shape))
-        print(f"{name:15}{source.size:8}  {shape:18}{here:18}{source.credit}")
+        rows.append((name, source.size, ", ".join(map(str, source.shape)), here, source.credit))
+    print(f"{'name':15}{'images':>8}  {'channels, ny, nx':18}{'here':18}credit")
+    for name, size, shape, here, credit in rows:
+        print(f"{name:15}{size:8}  {shape:18}{here:18}{credit}")

@@ -20,8 +20,9 @@ def test_list_says_what_there_is_and_what_is_here(folder, capsys):
     (folder / "fashion-mnist.npz").touch()
     assert cli.main(["data", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
-    assert list(lines) == ["mnist-mini", *SOURCES]
+    assert list(lines) == ["mnist-mini", "scenes", *SOURCES]
     assert "in the package" in lines["mnist-mini"] and " 11000 " in lines["mnist-mini"]
+    assert "made on the spot" in lines["scenes"] and " 1500 " in lines["scenes"]
     assert " yes " in lines["fashion-mnist"]
     assert (
         " no (170 MB) " in lines["cifar10"]

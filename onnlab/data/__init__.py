@@ -1,7 +1,18 @@
 """Data sets for the experiments, all through one function: ``load("mnist-mini")``."""
 
 from onnlab.data.cache import DataError, available, data_folder, fetch
-from onnlab.data.dataset import Dataset, Split
+from onnlab.data.dataset import VOID, Dataset, Split
 from onnlab.data.registry import load
+from onnlab.data.scenes import scenes
 
-__all__ = ["DataError", "Dataset", "Split", "available", "data_folder", "fetch", "load"]
+__all__ = [
+    "VOID",
+    "DataError",
+    "Dataset",
+    "Split",
+    "available",
+    "data_folder",
+    "fetch",
+    "load",
+    "scenes",
+]

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from onnlab.data.sources import SOURCES, Source
 
 SHIPPED = "mnist-mini"
+MADE = "scenes"
 PATIENCE = 30.0  # seconds without a byte after which the next mirror is tried
 CHUNK = 1 << 16  # bytes taken from the network in one go
 
@@ -23,8 +24,8 @@ class DataError(RuntimeError):
 
 
 def available() -> tuple[str, ...]:
-    """Return the names that :func:`load` knows. The first comes with the package, the others are fetched."""
-    return (SHIPPED, *SOURCES)
+    """Return the names that :func:`load` knows: one in the package, one made on the spot, others fetched."""
+    return (SHIPPED, MADE, *SOURCES)
 
 
 def data_folder() -> Path:
@@ -41,8 +42,9 @@ def local_path(name: str) -> Path:
     ValueError
         If the name is unknown.
     """
-    if name not in available():
-        raise ValueError(f"name must be one of {', '.join(map(repr, available()))}, got {name!r}")
+    known = (SHIPPED, *SOURCES)
+    if name not in known:
+        raise ValueError(f"name must be one of {', '.join(map(repr, known))}, got {name!r}")
     if name == SHIPPED:
         return Path(__file__).with_name("mnist_mini.npz")
     return data_folder() / f"{name}.npz"
@@ -60,7 +62,7 @@ def fetch(name: str) -> Path:
     Parameters
     ----------
     name : str
-        One of :func:`available`.
+        A set that has a file, as all of :func:`available` have but ``"scenes"``.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def fetch(name: str) -> Path:
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If no data set of this name has a file.
     DataError
         If no mirror could be reached or none holds the published file, or the folder cannot be written.
     """

@@ -7,6 +7,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+VOID = -100
+"""Label of a pixel that belongs to no class: losses and scores pass over it, as PyTorch's own do."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -20,7 +23,8 @@ class Split:
     pixels : Tensor
         Shape ``(n, channels, ny, nx)``: uint8 from 0 to 255, or floating point in [0, 1].
     labels : Tensor
-        int64; shape ``(n,)`` with one class for each image, or ``(n, ny, nx)`` with one for each pixel.
+        int64; shape ``(n,)`` with one class for each image, or ``(n, ny, nx)`` with one for each pixel, or
+        :data:`VOID` where a pixel has none.
 
     Raises
     ------
@@ -120,6 +124,23 @@ class Dataset:
     def sizes(self) -> dict[str, int]:
         """Number of images in each split."""
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+    def against_rest(self, name: str) -> "Dataset":
+        """Return the same images with two classes: ``"rest"``, which is 0, and the one of this name, 1.
+
+        Raises
+        ------
+        ValueError
+            If no class has this name.
+        """
+        if name not in self.classes:
+            raise ValueError(f"name must be one of {', '.join(map(repr, self.classes))}, got {name!r}")
+        number = self.classes.index(name)
+        train, validation, test = (
+            Split(s.pixels, torch.where(s.labels == VOID, VOID, (s.labels == number).long()))
+            for s in (self.train, self.validation, self.test)
+        )
+        return Dataset(f"{self.name}: {name}", train, validation, test, ("rest", name), self.credit)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from onnlab.data.cache import SHIPPED, DataError, fetch
+from onnlab.data.cache import MADE, SHIPPED, DataError, available, fetch
 from onnlab.data.dataset import Dataset, Split, stratified_indices
+from onnlab.data.scenes import scenes
 from onnlab.data.sources import SOURCES, Arrays, Source
 
 SEED = 0  # of the choice of the validation images, which is the same on every computer
@@ -27,17 +28,19 @@ def load(name: str) -> Dataset:
 
         - ``"mnist-mini"``: 6 000 + 1 000 + 4 000 handwritten digits, 28 x 28 pixels. It comes with the
           package, so it needs no network.
+        - ``"scenes"``: 1 000 + 200 + 300 pictures of 64 x 64 pixels with digits and shapes, and the class of
+          every pixel; made on the spot by :func:`scenes`, which has more sizes and numbers to choose from.
         - ``"mnist"``: all 55 000 + 5 000 + 10 000 digits.
         - ``"fashion-mnist"``: 55 000 + 5 000 + 10 000 pieces of clothing, 28 x 28 pixels.
         - ``"cifar10"``: 45 000 + 5 000 + 10 000 animals and vehicles, 32 x 32 pixels in three colours.
 
-        All but the first are fetched on the first call, see :func:`fetch`.
+        All but the first two are fetched on the first call, see :func:`fetch`.
 
     Returns
     -------
     Dataset
         With the splits ``train``, ``validation`` and ``test``; images float32 ``(n, channels, ny, nx)`` in
-        [0, 1], stored as bytes; labels int64 ``(n,)``.
+        [0, 1], stored as bytes; labels int64 ``(n,)``, or ``(n, ny, nx)`` for scenes.
 
     Raises
     ------
@@ -52,6 +55,10 @@ def load(name: str) -> Dataset:
     >>> digits.train.images.shape
     torch.Size([6000, 1, 28, 28])
     """
+    if name == MADE:
+        return scenes()
+    if name not in available():
+        raise ValueError(f"name must be one of {', '.join(map(repr, available()))}, got {name!r}")
     path = fetch(name)
     arrays = _read(path)
     if name == SHIPPED:

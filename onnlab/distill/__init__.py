@@ -7,6 +7,14 @@ from onnlab.distill.kd import kd_loss
 from onnlab.distill.ntk import ntk, ntk_trace
 from onnlab.distill.ntkd import NTKD, ntkd_loss
 from onnlab.distill.objectives import KD, Batch, CrossEntropy, Objective
+from onnlab.distill.segmentation import (
+    Dice,
+    SegmentationScores,
+    confusion_matrix,
+    dice_loss,
+    scores_of,
+    segmentation_scores,
+)
 from onnlab.distill.shipped import PRETRAINED, Pretrained, pretrained
 from onnlab.distill.training import constant, cosine, evaluate, fit
 
@@ -17,14 +25,18 @@ __all__ = [
     "Augmentation",
     "Batch",
     "CrossEntropy",
+    "Dice",
     "Epoch",
     "History",
     "Objective",
     "Pretrained",
     "Scores",
+    "SegmentationScores",
     "compose",
+    "confusion_matrix",
     "constant",
     "cosine",
+    "dice_loss",
     "evaluate",
     "fit",
     "kd_loss",
@@ -37,4 +49,6 @@ __all__ = [
     "random_flip",
     "random_shift",
     "save_checkpoint",
+    "scores_of",
+    "segmentation_scores",
 ]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from onnlab.data import VOID
+
 
 def kd_loss(
     student_logits: Tensor,
@@ -22,9 +24,10 @@ def kd_loss(
             + (1-\alpha)\, \mathrm{CE}(z_s, y)
 
     with the softmax :math:`\sigma` over classes. Both terms are sums over classes and means over the batch
-    (and over pixels, if there are any). The factor :math:`T^2` keeps the gradient of the first term of the
-    same size at every temperature; for :math:`T \to \infty` that term becomes half the mean over classes of
-    the squared difference between the logits, after the mean of each has been taken away.
+    (and over the pixels that are not void, if there are any). The factor :math:`T^2` keeps the gradient of
+    the first term of the same size at every temperature; for :math:`T \to \infty` that term becomes half the
+    mean over classes of the squared difference between the logits, after the mean of each has been taken
+    away.
 
     Parameters
     ----------
@@ -32,8 +35,8 @@ def kd_loss(
         Floating point, both ``(n, classes)`` or ``(n, classes, ny, nx)``. Half precision is computed in
         float32. No gradient flows to the teacher.
     targets : Tensor
-        Classes, int64 ``(n,)`` or ``(n, ny, nx)``; or probabilities of the shape of the logits, as
-        :func:`onnlab.distill.mixup` makes them.
+        Classes, int64 ``(n,)`` or ``(n, ny, nx)``, with :data:`onnlab.data.VOID` where a pixel has none; or
+        probabilities of the shape of the logits, as :func:`onnlab.distill.mixup` makes them.
     temperature : float
         :math:`T > 0`. The higher, the more the unlikely classes count.
     alpha : float
@@ -72,8 +75,10 @@ def kd_loss(
     log_student = F.log_softmax(student / temperature, dim=1)
     log_teacher = F.log_softmax(teacher / temperature, dim=1)
     # Not reduction="mean": that divides by the number of classes too.
-    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1).mean()
-    soft = temperature**2 * divergence
+    divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
+    if not targets.is_floating_point():
+        divergence = divergence[targets != VOID]
+    soft = temperature**2 * divergence.mean()
     return alpha * soft + (1 - alpha) * F.cross_entropy(student, targets)
 
 
@@ -120,8 +125,8 @@ def _check_targets(targets: Tensor, logits: Tensor) -> None:
             f"targets must have shape {one_each}, one class for each answer, got {tuple(targets.shape)}; "
             "take images and labels from the same batch"
         )
-    elif targets.numel() and not 0 <= targets.min() <= targets.max() < classes:
+    elif ((targets < 0) | (targets >= classes)).logical_and(targets != VOID).any():
         raise ValueError(
-            f"targets must be from 0 to {classes - 1}, the classes of the network, got "
+            f"targets must be from 0 to {classes - 1}, the classes of the network, or VOID, got "
             f"{targets.min().item()} to {targets.max().item()}; give the network as many outputs as classes"
         )

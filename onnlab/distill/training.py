@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from onnlab.data import Dataset, Split
+from onnlab.data import VOID, Dataset, Split
 from onnlab.distill import _check as check
 from onnlab.distill._progress import Progress
 from onnlab.distill.augment import Augmentation
@@ -158,6 +158,8 @@ def fit(
         model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in its annotations
     optimizer = optimiser(parameters, lr=learning_rate)
     steps = math.ceil(len(train) / batch_size)
+    # Logits of pixels are as large as images: no more of them at once than in a step.
+    at_once = batch_size if validation.labels.ndim == 3 else 500
     # The randomness of an epoch depends on nothing that was drawn before it, so that a run can go on there.
     seeds = torch.randint(2**31, (epochs, 2), generator=Generator().manual_seed(seed)).tolist()
     first = torch.randperm(len(train), generator=Generator().manual_seed(seeds[0][0]))
@@ -203,7 +205,7 @@ def fit(
                 optimizer.step()
                 total += value * len(indices)
                 line.step(epoch, step, value)
-            scores = evaluate(model, validation, autocast=autocast)
+            scores = evaluate(model, validation, batch_size=at_once, autocast=autocast)
             if not math.isfinite(scores.loss):
                 raise FloatingPointError(check.diagnose_validation(model, (epoch + 1) * steps, epoch + 1))
             seconds = time.perf_counter() - start
@@ -238,12 +240,13 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = 500, autocast:
     Returns
     -------
     Scores
-        Accuracy, cross entropy and number of images. With labels of pixels, both are means over pixels.
+        Accuracy, cross entropy and number of images. With labels of pixels, both are means over the pixels
+        that are not void; :func:`segmentation_scores` tells more.
 
     Raises
     ------
     TypeError, ValueError
-        If the output of the model does not fit the labels, or the batch size is below 1.
+        If the output of the model does not fit the labels, there is no label, or the batch size is below 1.
     """
     whole_number("batch_size", batch_size, 1)
     device = next(model.parameters(), torch.empty(0)).device
@@ -255,7 +258,9 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = 500, autocast:
             logits = checked_logits(model(images.to(device)), labels)
             right += int((logits.argmax(dim=1) == labels).sum())
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
-            count += labels.numel()
+            count += int((labels != VOID).sum())
+    if count == 0:
+        raise ValueError("split must hold a label, got void pixels only; look at how its labels were made")
     return Scores(right / count, loss / count, len(split))
 
 

@@ -28,6 +28,12 @@ class Row:
     after: str
 
 
+def describe_rows(table: tuple[Row, ...]) -> str:
+    """Return a table of what became of what as text."""
+    head = ("layer", "in the model", "in the counterpart")
+    return columns([head, *((row.name, row.before, row.after) for row in table)])
+
+
 class LinearCounterpart(nn.Module):
     """A linear front end and the digital head that the teacher had. Made by :func:`linear_counterpart`.
 
@@ -51,9 +57,7 @@ class LinearCounterpart(nn.Module):
 
     def describe(self) -> str:
         """Return the table as text, a line for each layer of the model."""
-        rows = [("layer", "in the model", "in the counterpart")]
-        rows += [(row.name, row.before, row.after) for row in self.table]
-        return columns(rows)
+        return describe_rows(self.table)
 
 
 def linear_counterpart(

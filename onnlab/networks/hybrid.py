@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Generator, Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from onnlab.networks._check import Size
 from onnlab.networks._text import columns
 from onnlab.networks.optical import OpticalLayer
+from onnlab.networks.unet import Decoder
 from onnlab.optics._check import whole_number
 
 
@@ -129,11 +132,117 @@ class HybridClassifier(Hybrid):
         )
 
 
-def optical_stages(optics: OpticalLayer) -> tuple[Stage, Stage]:
+class HybridSegmenter(Hybrid):
+    """One optical layer whose maps come in several sizes, and up-convolutions behind it.
+
+    The camera's maps are shared out to levels: the first group stays as it is, the second is averaged over
+    2 x 2 pixels, the third over 4 x 4. A :class:`Decoder` goes from the coarsest level to the finest.
+    All kernels look at the image itself: this is the encoder of a U-Net, flattened to one layer.
+
+    Parameters
+    ----------
+    optics : OpticalLayer
+        As many kernels as the groups have together; its sensor without binning.
+    classes : int
+        Number of classes.
+    groups : sequence of int
+        Kernels of each level, at least two levels.
+    coarse : OpticalLayer, optional
+        A second front end beside the first. It sees the image made smaller, to the size of one of the levels
+        behind the first, and its maps join those of that level. In a small image, small kernels see far.
+    depth : int
+        Convolutions of 3 x 3 in each level of the back end; 0 for up-convolutions alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the optics are none, or numbers and sizes do not fit each other.
+
+    Notes
+    -----
+    Source: Xiang et al. (2025), arXiv:2508.08421: 56 kernels of 3 x 3 = 8 + 16 + 32, and one of its systems
+    with two parallel front ends. How the paper joins its groups is not told; this is our reading.
+    """
+
+    def __init__(
+        self,
+        optics: OpticalLayer,
+        classes: int = 2,
+        *,
+        groups: Sequence[int] = (8, 16, 32),
+        coarse: OpticalLayer | None = None,
+        depth: int = 0,
+    ) -> None:
+        super().__init__()
+        _check_optics(optics)
+        self.groups = [whole_number("groups", n) for n in groups]
+        if len(self.groups) < 2 or sum(self.groups) != len(optics.weight):
+            raise ValueError(
+                f"groups must be at least two and share out all {len(optics.weight)} kernels of the optics, "
+                f"got {tuple(groups)}; make the optics with {sum(self.groups)} kernels"
+            )
+        self.optics, self.coarse = optics, coarse
+        self.pools = [2**level for level in range(len(self.groups))]
+        if optics.output_size != optics.image_size:
+            raise ValueError("optics must have a sensor without binning: each pixel needs its answer")
+        _pooled(optics.image_size, self.pools[-1])
+        widths = list(self.groups)
+        if coarse is not None:
+            _check_optics(coarse)
+            self.coarse_level = self._level_of(coarse)
+            widths[self.coarse_level] += len(coarse.weight)
+        self.back_end = Decoder(widths, whole_number("classes", classes), whole_number("depth", depth, 0))
+
+    def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """Return the logits ``(batch, classes, ny, nx)`` of images ``(batch, channels, ny, nx)``.
+
+        The ``generator`` is the source of the sensor's noise; without it the noise is off.
+        """
+        parts = self.optics(x, generator).split(self.groups, dim=1)
+        maps = [avg_pool2d(part, pool) for part, pool in zip(parts, self.pools, strict=True)]
+        if self.coarse is not None:
+            small = self.coarse(avg_pool2d(x, self.pools[self.coarse_level]), generator)
+            maps[self.coarse_level] = torch.cat([maps[self.coarse_level], small], dim=1)
+        return self.back_end(maps)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stations of an image: optics and camera, once or twice, pools and back end."""
+        found = optical_stages(self.optics)
+        if self.coarse is not None:
+            found += optical_stages(self.coarse, "coarse ")
+        sizes = ", ".join(f"{n} over {p} x {p}" for n, p in zip(self.groups, self.pools, strict=True))
+        layers = list(self.back_end.modules())
+        ups, convolutions, relus = (
+            sum(isinstance(layer, kind) for layer in layers)
+            for kind in (nn.ConvTranspose2d, nn.Conv2d, nn.ReLU)
+        )
+        what = f"{ups} up-convolutions, {convolutions} convolutions, ReLU behind each but the last"
+        return (
+            *found,
+            Stage("pool", "electronics", f"averages of maps: {sizes} pixels", 0),
+            Stage("back end", "electronics", what, relus),
+        )
+
+    def _level_of(self, coarse: OpticalLayer) -> int:
+        """Level whose maps are as large as those of the coarse front end."""
+        sizes = [_pooled(self.optics.image_size, pool) for pool in self.pools]
+        if coarse.channels != self.optics.channels or coarse.output_size not in sizes[1:]:
+            raise ValueError(
+                f"coarse must be made for {self.optics.channels} channels and images of one of the sizes "
+                f"{sizes[1:]}, got {coarse.channels} channels and readings of {coarse.output_size}"
+            )
+        return sizes.index(coarse.output_size)
+
+
+def optical_stages(optics: OpticalLayer, name: str = "") -> tuple[Stage, ...]:
     """What an optical layer and its camera are among the stages."""
     steps = optics.nonlinearities
     camera = ": ".join(filter(None, (optics.camera, ", ".join(steps))))
-    return Stage("optics", "light", optics.describe(), 0), Stage("camera", "camera", camera, len(steps))
+    return (
+        Stage(f"{name}optics", "light", optics.describe(), 0),
+        Stage(f"{name}camera", "camera", camera, len(steps)),
+    )
 
 
 def _check_optics(optics: object) -> None:
@@ -146,5 +255,8 @@ def _check_optics(optics: object) -> None:
 
 def _pooled(size: Size, pool: int) -> Size:
     if any(n % pool for n in size):
-        raise ValueError(f"pool must divide the readings of {size[0]} x {size[1]} pixels, got {pool}")
+        raise ValueError(
+            f"pool must divide the maps of {size[0]} x {size[1]} pixels, got {pool}; make the optics for "
+            f"images of another size, or pool less"
+        )
     return size[0] // pool, size[1] // pool

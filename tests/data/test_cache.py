@@ -269,7 +269,7 @@ def test_an_unknown_name():
 
 
 def test_what_is_registered_can_be_checked_and_reached():
-    assert available() == ("mnist-mini", *SOURCES)
+    assert available() == ("mnist-mini", "scenes", *SOURCES)
     for source in SOURCES.values():
         assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in source.files.values())
         assert all(re.fullmatch("https?://.+/", mirror) for mirror in source.mirrors)
