@@ -162,6 +162,8 @@ def gain(better: TableRow, worse: TableRow) -> Gain:
     ValueError
         If the rows have no seed in common.
 
+    Notes
+    -----
     Source: Student (1908), DOI 10.1093/biomet/6.1.1.
     """
     first, second = dict(better.accuracies), dict(worse.accuracies)
