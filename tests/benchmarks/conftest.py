@@ -18,4 +18,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for result in timed:
             ratio = result.stats.min / timed[0].stats.min
             notes = "".join(f"; {name}: {value}" for name, value in result.extra_info.items())
-            terminalreporter.write_line(f"  {ratio:8.2f}  {result.name}{notes}")
+            terminalreporter.write_line(f"  {ratio:8.3g}  {result.name}{notes}")
