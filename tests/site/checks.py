@@ -5,11 +5,12 @@ Each check returns sentences, so that one visit can report everything at once; a
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import Literal, NamedTuple
 
 from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import TimeoutError as Slow
 
 LOCAL = ("file:", "data:", "blob:", "about:")
 OUTSIDE = re.compile(r"^(?!file:|data:|blob:|about:)")
@@ -82,6 +83,12 @@ def unfold(page: Page) -> None:
     )
     if folded:
         page.wait_for_timeout(1000)  # the theme waits a moment before it looks for what now scrolls
+        with suppress(Slow):  # on a busy machine longer; if it never does, axe says so
+            page.wait_for_function(
+                """() => [...document.querySelectorAll("pre")].every(
+                    (one) => one.scrollWidth <= one.clientWidth || one.tabIndex === 0)""",
+                timeout=10_000,
+            )
 
 
 def choose(page: Page, scheme: Literal["light", "dark"]) -> None:
