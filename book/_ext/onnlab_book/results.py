@@ -103,6 +103,6 @@ class Results(SphinxDirective):
             file.parent.mkdir(parents=True, exist_ok=True)
             dot_plot(found).savefig(file, dpi=192)
         text = markdown(experiment, found, self.options["seeds"], picture)
-        shown = nodes.container()
+        shown = nodes.container(classes=["onnlab-results"])
         self.state.nested_parse(StringList(text.splitlines(), source=str(path)), 0, shown)
-        return shown.children
+        return [shown]
