@@ -227,6 +227,7 @@ class Norm(Use):
     def __init__(self, x: Tensor, normalised: Callable[[Tensor], Tensor], elements: int = 0) -> None:
         super().__init__(x)
         self.normalised, self.elements = normalised, elements
+        self._factor: Tensor | None = None  # the same for all outputs
 
     @property
     def clear(self) -> bool:
@@ -235,11 +236,16 @@ class Norm(Use):
 
     def gradient(self, delta: Tensor, scales: Scales) -> Tensor:
         """Add up over all axes without entries of their own."""
-        parts = [] if scales[0] is None else [scales[0] * delta * self.normalised(self.x)[:, None]]
+        axes = tuple(range(3, delta.ndim) if self.elements == 0 else range(2, delta.ndim - self.elements))
+        parts = []
+        if scales[0] is not None:
+            if self._factor is None:
+                self._factor = self.normalised(self.x)[:, None]
+            parts.append((delta * self._factor, scales[0]))
         if scales[1] is not None:
-            parts.append(scales[1] * delta)
-        axes = range(3, delta.ndim) if self.elements == 0 else range(2, delta.ndim - self.elements)
-        return torch.cat([part.sum(tuple(axes)).flatten(2) if axes else part.flatten(2) for part in parts], 2)
+            parts.append((delta, scales[1]))
+        sums = [((part.sum(axes) if axes else part).flatten(2), scale) for part, scale in parts]
+        return torch.cat([scale * part for part, scale in sums], 2)
 
 
 def _pair(value: Any) -> tuple[int, int]:
