@@ -98,7 +98,7 @@ class NTKD(Objective):
     Parameters
     ----------
     teacher : Module
-        A trained network. Its parameters must require gradients, for there is no kernel without.
+        A trained network, which may be frozen.
     beta : float
         Weight of the kernels.
     alpha : float
@@ -108,7 +108,8 @@ class NTKD(Objective):
     projections : int, optional
         As in :func:`ntk`; student and teacher share the directions, so both need as many outputs.
     parameters, teacher_parameters : sequence or mapping, optional
-        The parameters that enter the kernel of the student, and of the teacher, as in :func:`ntk`.
+        The parameters that enter the kernel of the student, and of the teacher, as in :func:`ntk`; if not
+        given, those of the student that require a gradient, and all of the teacher.
     warm_up : float
         Share of the training over which :math:`\beta` grows from 0, from 0 to 1.
     remember : bool
@@ -136,16 +137,15 @@ class NTKD(Objective):
     teacher_parameters: Parameters = None
     warm_up: float = 0.0
     remember: bool = False
-    _memory: dict[bytes, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _memory: dict[tuple[bytes, int], Tensor] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.teacher, nn.Module):
             raise TypeError(f"teacher must be a torch.nn.Module, got {type(self.teacher).__name__}")
-        if not any(p.requires_grad for p in self.teacher.parameters()):
-            raise ValueError(
-                "teacher must have parameters that require gradients, for its kernel is made of them, got "
-                "none; call teacher.requires_grad_(True): training does not change it"
-            )
+        if not any(True for _ in self.teacher.parameters()):
+            raise ValueError("teacher must have parameters, for its kernel is made of them, got none")
         for name in ("beta", "alpha", "warm_up"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -162,12 +162,15 @@ class NTKD(Objective):
         logits = checked_logits(batch.logits, batch.targets)
         loss = self.alpha * F.cross_entropy(logits, batch.targets) if self.alpha else logits.new_zeros(())
         key = hashlib.sha256(batch.images.detach().cpu().numpy().tobytes()).digest()
-        teacher_kernel = self._memory.get(key)
+        # In-place changes count up the version of a tensor: what was known of other weights is forgotten.
+        remembered = key, sum(p._version for p in self.teacher.parameters())
+        teacher_kernel = self._memory.get(remembered)
         if teacher_kernel is None:
+            names = self.teacher_parameters or [name for name, _ in self.teacher.named_parameters()]
             with torch.no_grad(), eval_mode(self.teacher.to(batch.images.device)) as teacher:
-                teacher_kernel = self._kernel(teacher, batch.images, self.teacher_parameters, key)
+                teacher_kernel = self._kernel(teacher, batch.images, names, key)
             if self.remember and len(self._memory) < REMEMBERED:
-                self._memory[key] = teacher_kernel
+                self._memory[remembered] = teacher_kernel
         with eval_mode(batch.model) as student:
             kernel = self._kernel(student, batch.images, self.parameters, key)
         return loss + beta * ntkd_loss(kernel, teacher_kernel, self.normalise, self.centre, self.distance)
