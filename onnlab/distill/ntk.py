@@ -60,9 +60,12 @@ def ntk(
     projections : int, optional
         Replace the sum over :math:`C` outputs by one over this many random directions, orthonormal and
         scaled by :math:`\sqrt{C/R}`: right on average, and cheaper. It must be smaller than :math:`C`, where
-        the exact kernel costs no more.
+        the exact kernel costs no more. Of ten outputs, one direction is off by about 5 % and four by 3 %
+        of the norm, for a trained student of 16 kernels; after centring by 7 % and 3 %.
     chunk : int, optional
-        Largest number of gradient entries of a layer that are held for each image.
+        Largest number of gradient entries of a layer that are held for each image; all images together have
+        64 MiB of them if not given. Activations of a whole batch are always held: for many images, put the
+        kernel together from blocks ``ntk(model, x[a], x[b])``.
     generator : Generator, optional
         Source of the directions, on the CPU; needed with ``projections``.
 

@@ -13,6 +13,7 @@ from onnlab.distill._record import record
 from onnlab.networks import (
     FourFConvolution,
     HybridClassifier,
+    HybridSegmenter,
     IdealConvolution,
     LeNet,
     PSFConvolution,
@@ -20,7 +21,9 @@ from onnlab.networks import (
     SpectralConv2d,
     SpectralPool2d,
     SpectralStack,
+    UNet,
     linear_counterpart,
+    linear_unet,
 )
 from tests.distill.helpers import jacobian
 
@@ -122,18 +125,6 @@ class Attention(nn.Module):
         return self.activation(mixed).sum(1)
 
 
-class UNet(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.down = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(inplace=True))
-        self.deep = nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True))
-        self.up, self.out = nn.ConvTranspose2d(4, 3, 2, stride=2), nn.Conv2d(6, 2, 1)
-
-    def forward(self, x):
-        a = self.down(x)
-        return self.out(torch.cat([a, self.up(self.deep(a))], 1))
-
-
 SMALL, TINY, DIGIT = (2, 6, 6), (2, 3, 2), (1, 28, 28)
 COVERED = {
     "transposed": (lambda: tail(nn.ConvTranspose2d(2, 3, 3)), TINY),
@@ -160,7 +151,15 @@ COVERED = {
         SMALL,
     ),
     "in place": (lambda: tail(nn.Conv2d(2, 3, 3), nn.ReLU(inplace=True), nn.Conv2d(3, 2, 2)), SMALL),
-    "U-Net": (UNet, SMALL),
+    "U-Net": (lambda: UNet(2, width=2, levels=3), (2, 4, 8)),
+    "linear U-Net": (lambda: linear_unet(UNet(2, width=2, levels=2).eval(), (2, 4, 6)), (2, 4, 6)),
+    "segmenter": (lambda: HybridSegmenter(PSFConvolution(2, 5, 3, 4, "rectified"), groups=(3, 2)), (2, 4, 4)),
+    "segmenter of two front ends": (
+        lambda: HybridSegmenter(
+            IdealConvolution(2, 5, 3, 4), groups=(3, 2), coarse=IdealConvolution(2, 2, 2, 2), depth=1
+        ),
+        (2, 4, 4),
+    ),
     "stack": (
         lambda: tail(SpectralStack(biased(2, 3, 3, 6), SpectralPool2d(6, 3), SpectralConv2d(3, 2, 2, 3))),
         SMALL,
