@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnlab.data import DataError, data_folder, fetch
-from onnlab.data.cache import MADE, SHIPPED, local_path
-from onnlab.data.scenes import CREDIT
+from onnlab.data.cache import FOLDER, MADE, SHIPPED, local_path
+from onnlab.data.carvana import CREDIT as CARVANA
+from onnlab.data.scenes import CREDIT as SCENES
 from onnlab.data.sources import SOURCES
 from onnlab.experiments import EXPERIMENTS, SCALES, format_table, run, table
 
@@ -73,11 +74,14 @@ def list_data(options: argparse.Namespace) -> None:
     """Print a line for each data set: name, size, where it is."""
     rows = [
         (SHIPPED, 11_000, "1, 28, 28", "in the package", f"Part of {SOURCES['mnist'].credit}"),
-        (MADE, 1_500, "1, 64, 64", "made on the spot", CREDIT),
+        (MADE, 1_500, "1, 64, 64", "made on the spot", SCENES),
     ]
     for name, source in SOURCES.items():
-        here = "yes" if local_path(name).is_file() else f"no ({source.megabytes:.0f} MB)"
+        size = "" if source.megabytes is None else f" ({source.megabytes:.0f} MB)"
+        here = "yes" if local_path(name).is_file() else f"no{size}"
         rows.append((name, source.size, ", ".join(map(str, source.shape)), here, source.credit))
+    yours = "yes" if (data_folder() / FOLDER).is_dir() else "bring your own"
+    rows.append((FOLDER, 5_088, "3, any size", yours, CARVANA))
     print(f"{'name':15}{'images':>8}  {'channels, ny, nx':18}{'here':18}credit")
-    for name, size, shape, here, credit in rows:
-        print(f"{name:15}{size:8}  {shape:18}{here:18}{credit}")
+    for name, images, shape, here, credit in rows:
+        print(f"{name:15}{images:8}  {shape:18}{here:18}{credit}")

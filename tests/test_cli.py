@@ -20,7 +20,7 @@ def test_list_says_what_there_is_and_what_is_here(folder, capsys):
     (folder / "fashion-mnist.npz").touch()
     assert cli.main(["data", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
-    assert list(lines) == ["mnist-mini", "scenes", *SOURCES]
+    assert list(lines) == ["mnist-mini", "scenes", *SOURCES, "carvana"]
     assert "in the package" in lines["mnist-mini"] and " 11000 " in lines["mnist-mini"]
     assert "made on the spot" in lines["scenes"] and " 1500 " in lines["scenes"]
     assert " yes " in lines["fashion-mnist"]
@@ -29,6 +29,10 @@ def test_list_says_what_there_is_and_what_is_here(folder, capsys):
         and " 60000 " in lines["cifar10"]
         and "3, 32, 32" in lines["cifar10"]
     )
+    assert " no  " in lines["camvid"] and "bring your own" in lines["carvana"]
+    (folder / "carvana").mkdir()
+    cli.main(["data", "list"])
+    assert " yes " in capsys.readouterr().out.splitlines()[-1]
     assert all(source.credit in lines[name] for name, source in SOURCES.items())
 
 

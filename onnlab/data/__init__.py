@@ -1,6 +1,7 @@
 """Data sets for the experiments, all through one function: ``load("mnist-mini")``."""
 
 from onnlab.data.cache import DataError, available, data_folder, fetch
+from onnlab.data.carvana import carvana
 from onnlab.data.dataset import VOID, Dataset, Split
 from onnlab.data.registry import load
 from onnlab.data.scenes import scenes
@@ -11,6 +12,7 @@ __all__ = [
     "Dataset",
     "Split",
     "available",
+    "carvana",
     "data_folder",
     "fetch",
     "load",

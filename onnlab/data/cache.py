@@ -1,4 +1,4 @@
-"""The folder of the data sets, and how one gets there: once, checked by SHA-256, never half-written."""
+"""The folder of the data sets, and how one gets there: once, checked by its hash, never half-written."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ from onnlab.data.sources import SOURCES, Source
 
 SHIPPED = "mnist-mini"
 MADE = "scenes"
+FOLDER = "carvana"
 PATIENCE = 30.0  # seconds without a byte after which the next mirror is tried
 CHUNK = 1 << 16  # bytes taken from the network in one go
 
@@ -24,8 +25,12 @@ class DataError(RuntimeError):
 
 
 def available() -> tuple[str, ...]:
-    """Return the names that :func:`load` knows: one in the package, one made on the spot, others fetched."""
-    return (SHIPPED, MADE, *SOURCES)
+    """Return the names that :func:`load` knows.
+
+    The first comes with the package, the second is made on the spot, the last is in a folder that you have;
+    the others are fetched.
+    """
+    return (SHIPPED, MADE, *SOURCES, FOLDER)
 
 
 def data_folder() -> Path:
@@ -54,15 +59,16 @@ def fetch(name: str) -> Path:
     """Bring a data set to this computer, once.
 
     Its files are downloaded to ``downloads/NAME`` in :func:`data_folder`, checked by SHA-256 and converted
-    to one ``.npz`` of uint8 arrays ``x_train y_train x_test y_test``. Files that you put there yourself are
-    not downloaded again, and a ``NAME.npz`` in the data folder is used as it is. A run that is interrupted
-    leaves nothing half-written: the next one goes on from the files that are complete. Where two processes
-    fetch at once, one does it and the other waits.
+    to one ``.npz`` of uint8 arrays ``x_train y_train x_test y_test``. (CamVid is checked by MD5, the only
+    hash of its archive that is published, and has ``x_val y_val``, too.) Files that you put there yourself
+    are not downloaded again, and a ``NAME.npz`` in the data folder is used as it is. A run that is
+    interrupted leaves nothing half-written: the next one goes on from the files that are complete. Where two
+    processes fetch at once, one does it and the other waits.
 
     Parameters
     ----------
     name : str
-        A set that has a file, as all of :func:`available` have but ``"scenes"``.
+        A set that has a file, as all of :func:`available` have but ``"scenes"`` and ``"carvana"``.
 
     Returns
     -------
@@ -121,7 +127,8 @@ def _download(source: Source, name: str, folder: Path) -> Path:
             progressbar=bar, chunk_size=CHUNK, timeout=PATIENCE, headers={"Accept-Encoding": "identity"}
         )
         try:
-            known = f"sha256:{source.files[name]}"
+            published = source.files[name]
+            known = published if ":" in published else f"sha256:{published}"
             return Path(pooch.retrieve(mirror + name, known, fname=name, path=folder, downloader=http))
         except (RequestException, ValueError) as error:
             failures.append(f"{urlsplit(mirror).netloc}: {_reason(error)}")
@@ -154,7 +161,7 @@ def _reason(error: Exception) -> str:
         case exceptions.RequestException():
             return str(error)
         case _:
-            return "sent something else than the published file (SHA-256 differs)"
+            return "sent something else than the published file (its hash differs)"
 
 
 @contextmanager

