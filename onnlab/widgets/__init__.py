@@ -11,16 +11,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnlab.widgets.diffraction import Diffraction
     from onnlab.widgets.fourier_mask import FourierMask
+    from onnlab.widgets.kernel_heat_map import KernelHeatMap
+    from onnlab.widgets.mask_overlay import MaskOverlay
     from onnlab.widgets.merge_kernels import MergeKernels
     from onnlab.widgets.paint_kernel import PaintKernel
     from onnlab.widgets.pool_image import PoolImage
     from onnlab.widgets.temperature import Temperature
 
-__all__ = ["Diffraction", "FourierMask", "MergeKernels", "PaintKernel", "PoolImage", "Temperature"]
+__all__ = [
+    "Diffraction",
+    "FourierMask",
+    "KernelHeatMap",
+    "MaskOverlay",
+    "MergeKernels",
+    "PaintKernel",
+    "PoolImage",
+    "Temperature",
+]
 
 _MODULES = {
     "Diffraction": "diffraction",
     "FourierMask": "fourier_mask",
+    "KernelHeatMap": "kernel_heat_map",
+    "MaskOverlay": "mask_overlay",
     "MergeKernels": "merge_kernels",
     "PaintKernel": "paint_kernel",
     "PoolImage": "pool_image",

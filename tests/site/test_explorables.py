@@ -14,6 +14,7 @@ from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, 
 from onnlab.widgets._bundle import bundle, modules
 from onnlab.widgets._explorable import Explorable
 from tests.site import checks
+from tests.widgets import examples
 
 SIZE = 128
 TOLERANCE = 1e-6  # of the peak
@@ -236,13 +237,6 @@ def test_merging_painted_kernels(alive: Callable[..., Page]) -> None:
         assert float(shown) == pytest.approx(apart, rel=0.1)
 
 
-def examples_of_answers() -> Temperature:
-    teacher, student = 4 * torch.randn(2, 3, 10, generator=torch.Generator().manual_seed(0))
-    return Temperature(
-        teacher=teacher, student=student, labels=[4, 7, 1], images=torch.rand(3, 28, 28), temperature=2.0
-    )
-
-
 def assert_equal_answers(explorable: Locator) -> Temperature:
     names = ("teacher", "student", "labels", "temperature", "shown")
     expected = Temperature(**{name: state(explorable, name) for name in names})
@@ -254,7 +248,7 @@ def assert_equal_answers(explorable: Locator) -> Temperature:
 
 
 def test_pulling_logits(alive: Callable[..., Page]) -> None:
-    page, given = alive(examples_of_answers()), examples_of_answers()
+    page, given = alive(examples.answers()), examples.answers()
     explorable = page.locator(".onnlab-explorable")
     assert_equal_answers(explorable)
 
@@ -279,7 +273,7 @@ def test_pulling_logits(alive: Callable[..., Page]) -> None:
 
 @pytest.mark.parametrize("name", ["As it was", "As the teacher", "Knows nothing", "Sure of the label"])
 def test_students(alive: Callable[..., Page], name: str) -> None:
-    explorable = alive(examples_of_answers()).locator(".onnlab-explorable")
+    explorable = alive(examples.answers()).locator(".onnlab-explorable")
     explorable.get_by_role("radio", name="Knows nothing").check(force=True)
     explorable.get_by_role("radio", name=name).check(force=True)
     now = assert_equal_answers(explorable)
@@ -288,12 +282,48 @@ def test_students(alive: Callable[..., Page], name: str) -> None:
     if name == "Sure of the label":
         assert now.cross_entropy < 1e-3 < now.soft_loss
     if name == "As it was":
-        assert torch.equal(now.student, examples_of_answers().student)
+        assert torch.equal(now.student, examples.answers().student)
 
 
-@pytest.mark.parametrize("widget", [PoolImage(), MergeKernels(), Temperature(), examples_of_answers()])
-def test_explorable_is_well(alive: Callable[..., Page], widget: Explorable) -> None:
-    page = alive(widget)
+@pytest.mark.parametrize("step", [0, 3])
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("order", ["class", "given"])
+def test_kernel_heat_map(alive: Callable[..., Page], step: int, centre: bool, order: str) -> None:
+    explorable, expected = alive(examples.kernels()).locator(".onnlab-explorable"), examples.kernels()
+    expected.shown, expected.centre, expected.order = step, centre, order
+    slide(explorable.get_by_role("slider"), ["ArrowRight"] * step)
+    explorable.get_by_role("checkbox").set_checked(centre)
+    explorable.get_by_role("radio", name={"class": "By class", "given": "As given"}[order]).check(force=True)
+    assert_equal(array(explorable, "kernel"), expected.kernel)
+    assert_equal(array(explorable, "alignment"), expected.alignment)
+    assert [state(explorable, name) for name in ("shown", "centre", "order")] == [step, centre, order]
+    told = float(explorable.locator("dd").first.inner_text())
+    assert told == pytest.approx(expected.alignment[step].item(), abs=0.006)
+
+
+def test_mask_overlay(alive: Callable[..., Page]) -> None:
+    explorable, expected = alive(examples.masks()).locator(".onnlab-explorable"), examples.masks()
+    pictures = "(el) => [...el.querySelectorAll('canvas')].map((one) => one.toDataURL())"
+    assert_equal(array(explorable, "scores"), expected.scores)
+    seen = explorable.evaluate(pictures)
+    explorable.get_by_role("radio", name="2", exact=True).check(force=True)
+    slide(explorable.get_by_role("slider"), ["ArrowRight"] * 20)
+    expected.threshold = 0.7
+    assert (state(explorable, "threshold"), state(explorable, "shown")) == (0.7, 1)
+    assert_equal(array(explorable, "scores"), expected.scores)
+    assert not set(explorable.evaluate(pictures)) & set(seen)
+    curves = []
+    for level in torch.linspace(0, 1, 101, dtype=torch.float64).tolist():
+        expected.threshold = level
+        curves.append(expected.scores[:, 1])
+    assert_equal(array(explorable, "curves"), torch.stack(curves, 1))
+
+
+@pytest.mark.parametrize(
+    "make", [PoolImage, MergeKernels, Temperature, examples.answers, examples.kernels, examples.masks]
+)
+def test_explorable_is_well(alive: Callable[..., Page], make: Callable[[], Explorable]) -> None:
+    page = alive(make())
     assert checks.dead_explorables(page) == []
     for scheme in ("light", "dark"):
         checks.choose(page, scheme)

@@ -20,6 +20,7 @@ from onnlab.optics import (
 from onnlab.viz.colours import SIGNED_MAP, phase_colours
 from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
 from onnlab.widgets._bundle import digit
+from tests.widgets import examples
 
 JavaScript = Callable[..., Any]
 
@@ -395,3 +396,52 @@ def test_loss_and_gradient_approach_their_limits(javascript: JavaScript) -> None
     for errors in (loss, gradient):  # ten times hotter, ten times nearer
         assert errors[1] < 0.11 * errors[0]
         assert errors[2] < 0.2 * errors[1] < 1e-3
+
+
+# Kernels of networks ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("centre", [True, False])
+def test_alignment_equals_the_library(javascript: JavaScript, centre: bool) -> None:
+    widget = examples.kernels()
+    widget.centre = centre
+    lines = """
+        const n = given.labels.length;
+        const taken = (K) => (given.centre ? m.centred(K, n) : K);
+        const target = taken(m.labelKernel(given.labels));
+        answer = given.kernels.map((K) => m.alignment(taken(Float64Array.from(K.flat())), target));
+    """
+    given = {"labels": widget.labels, "kernels": widget.kernels.tolist(), "centre": centre}
+    assert relative_error(javascript("kernel_heat_map", lines, given), widget.alignment) <= 1e-6
+
+
+def test_examples_are_ordered_by_class_and_keep_their_order(javascript: JavaScript) -> None:
+    lines = "answer = ['class', 'given'].map((order) => m.ordered(given, order));"
+    by_class, given = javascript("kernel_heat_map", lines, [10, 2, 10, 0, 2])
+    assert by_class == [3, 1, 4, 0, 2]
+    assert given == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.25, 0.5, 0.9, 1.0])
+def test_overlap_equals_the_library(javascript: JavaScript, threshold: float) -> None:
+    widget = examples.masks()
+    widget.threshold = threshold
+    lines = """
+        const overlap = (p, i) => m.iou(p.flat(), given.masks[i].flat(), given.threshold);
+        answer = given.probabilities.map((model) => model.map(overlap));
+    """
+    given = {
+        "probabilities": widget.probabilities.tolist(),
+        "masks": widget.masks.tolist(),
+        "threshold": threshold,
+    }
+    scores = javascript("mask_overlay", lines, given)
+    assert torch.equal(torch.tensor(scores, dtype=torch.float64), widget.scores)
+
+
+def test_verdicts(javascript: JavaScript) -> None:
+    cases = [[0.7, 1], [0.7, 0], [0.2, 1], [0.2, 0], [0.5, 1]]
+    lines = "answer = given.map(([p, truth]) => m.verdict(p, truth, 0.5));"
+    assert javascript("mask_overlay", lines, cases) == ["hit", "false", "missed", None, "hit"]
+    lines = "answer = [m.iou([0.1, 0.2], [0, 0], 0.5), m.iou([0.9, 0.2], [0, 0], 0.5)];"
+    assert javascript("mask_overlay", lines) == [1, 0]

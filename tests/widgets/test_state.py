@@ -7,9 +7,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from onnlab.distill.segmentation import scores_of
 from onnlab.networks import SpectralStack, merge
 from onnlab.optics import ComplexMask, FourF, image_incoherent, propagate
-from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
+from onnlab.widgets import (
+    Diffraction,
+    FourierMask,
+    KernelHeatMap,
+    MaskOverlay,
+    MergeKernels,
+    PaintKernel,
+    PoolImage,
+    Temperature,
+)
+from tests.widgets import examples
 
 SIZE = 128
 
@@ -243,11 +254,6 @@ def test_layers_and_product() -> None:
 # Answers ----------------------------------------------------------------------------------------------
 
 
-def answers(n: int = 3, classes: int = 10) -> dict[str, Any]:
-    teacher, student = torch.randn(2, n, classes, generator=torch.Generator().manual_seed(0))
-    return {"teacher": teacher, "student": student, "labels": range(n), "images": torch.rand(n, 28, 28)}
-
-
 def test_worked_example_of_the_chapter() -> None:
     widget = Temperature()
     assert widget.divergence == pytest.approx(0.0253, abs=5e-5)
@@ -260,18 +266,16 @@ def test_worked_example_of_the_chapter() -> None:
 
 
 def test_answers_cross_both_ways() -> None:
-    given = answers()
-    widget = Temperature(**given)
+    widget, other = examples.answers(), examples.answers()
     state = widget.get_state(["teacher", "images", "labels"])
-    assert state["teacher"] == given["teacher"].double().tolist()
+    assert state["teacher"] == widget.teacher.tolist()
     assert state["images"]["shape"] == [3, 28, 28]
-    other = Temperature(**answers())
     other.images = torch.zeros(3, 28, 28)
     from_browser(other, images={"shape": [3, 28, 28], "data": memoryview(state["images"]["data"])}, shown=2)
-    assert torch.equal(other.images, given["images"])
+    assert torch.equal(other.images, widget.images)
     from_browser(other, student=torch.zeros(3, 10).tolist(), temperature=2.0)
     assert torch.allclose(other.shares[1], torch.full((10,), 0.1, dtype=torch.float64))
-    assert torch.allclose(other.shares[0], torch.softmax(given["teacher"][2].double() / 2, 0))
+    assert torch.allclose(other.shares[0], torch.softmax(widget.teacher[2] / 2, 0))
 
 
 @pytest.mark.parametrize(
@@ -291,9 +295,100 @@ def test_answers_cross_both_ways() -> None:
     ],
 )
 def test_what_answers_refuse(change: dict[str, Any], words: str) -> None:
+    widget = examples.answers()
+    given = {name: getattr(widget, name) for name in ("teacher", "student", "labels", "images")}
     with pytest.raises(ValueError, match=words):
-        Temperature(**answers() | change)
-    widget = Temperature(**answers())
+        Temperature(**given | change)
     for name, value in change.items():
         with pytest.raises(ValueError, match=words):
             setattr(widget, name, value)
+
+
+# Kernels and masks ------------------------------------------------------------------------------------
+
+
+def test_kernels_as_they_are_shown() -> None:
+    widget = examples.kernels()
+    from_browser(widget, shown=2, centre=False)
+    K = widget.kernels[2]
+    places = [i for c in range(3) for i in range(18) if i % 3 == c]
+    assert torch.equal(widget.kernel, K[places][:, places])
+    from_browser(widget, order="given")
+    assert torch.equal(widget.kernel, K)
+    widget.centre = True
+    assert widget.kernel.sum(0).abs().max() < 1e-4 * K.abs().max()
+
+
+def test_eigenvalues_are_those_of_the_kernels() -> None:
+    widget = examples.kernels()
+    plain, centred = widget.spectra.double()
+    assert torch.allclose(plain.sum(-1), widget.kernels.double().diagonal(dim1=1, dim2=2).sum(-1), rtol=1e-5)
+    assert torch.allclose(plain[3], torch.linalg.svdvals(widget.kernels[3].double()), rtol=1e-4, atol=1e-3)
+    assert (centred[:, -1].abs() < 1e-4 * centred[:, 0]).all()  # the constant direction is gone
+    assert (centred[3, 1] / centred[3, 2] > 5) and (
+        centred[0, 1] / centred[0, 2] < 2
+    )  # two for three classes
+
+
+def test_alignment_grows_as_the_kernel_learns() -> None:
+    widget = examples.kernels()
+    assert (widget.alignment.diff() > 0).all()
+    classes = torch.tensor(widget.labels)
+    perfect = KernelHeatMap((classes[:, None] == classes).float()[None], classes)
+    assert perfect.alignment.item() == pytest.approx(1)
+    assert perfect.steps == [0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"kernels": torch.eye(4)}, r"kernels must have shape \(snapshots, n, n\), got \(4, 4\)"),
+        ({"kernels": torch.ones(2, 3, 4)}, r"got \(2, 3, 4\)"),
+        ({"labels": [0, 1]}, "labels must be 4, one for each row of the kernels, got 2"),
+        ({"steps": [0]}, "steps must be 2 ascending numbers"),
+        ({"steps": [1, 1]}, "steps must be 2 ascending numbers"),
+        ({"shown": 2}, "shown must be from 0 to 1, got 2"),
+    ],
+)
+def test_what_a_heat_map_refuses(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        KernelHeatMap(**{"kernels": torch.eye(4).repeat(2, 1, 1), "labels": range(4)} | change)
+
+
+def test_scores_by_hand() -> None:
+    mask = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]]])
+    answers = {"a": [[[0.9, 0.4, 0.6, 0.1]], [[0.1, 0.1, 0.1, 0.1]]], "b": mask.double()}
+    widget = MaskOverlay(torch.zeros(2, 3, 1, 4), mask.bool(), answers)
+    assert widget.images.shape == (2, 1, 4)
+    assert widget.scores.tolist() == [[pytest.approx(1 / 3), 1], [1, 1]]
+    from_browser(widget, threshold=0.05)
+    assert widget.scores.tolist() == [[0.5, 0], [1, 1]]
+
+
+def test_scores_are_those_of_the_confusion_matrix() -> None:
+    widget = examples.masks()
+    widget.threshold = 0.4
+    for model, probabilities in enumerate(widget.probabilities.double()):
+        for image, (p, mask) in enumerate(zip(probabilities, widget.masks, strict=True)):
+            pairs = 2 * mask.long() + (p >= 0.4).long()
+            matrix = pairs.flatten().bincount(minlength=4).reshape(2, 2)
+            assert widget.scores[model, image].item() == scores_of(matrix, 1).iou_of[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": torch.zeros(8, 8)}, r"images must have shape \(n, ny, nx\).*got \(8, 8\)"),
+        ({"images": 255 * torch.ones(2, 8, 8)}, "images must lie between 0 and 1, got 255 to 255"),
+        ({"masks": torch.zeros(2, 8, 9)}, r"masks must have the shape \(2, 8, 8\) of the images"),
+        ({"probabilities": {}}, "probabilities must be of one to three models, got 0"),
+        ({"probabilities": {"student": torch.zeros(2, 2, 8, 8)}}, "student must have the shape"),
+        ({"probabilities": {"student": torch.zeros(2, 8, 8) - 1}}, "probabilities must lie between 0 and 1"),
+        ({"threshold": 1.5}, "threshold must be from 0 to 1"),
+        ({"shown": -1}, "shown must be from 0 to 1, got -1"),
+    ],
+)
+def test_what_an_overlay_refuses(change: dict[str, Any], words: str) -> None:
+    given = {"images": torch.zeros(2, 8, 8), "masks": torch.zeros(2, 8, 8)}
+    with pytest.raises(ValueError, match=words):
+        MaskOverlay(**given | {"probabilities": {"student": torch.zeros(2, 8, 8)}} | change)

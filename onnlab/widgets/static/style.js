@@ -23,14 +23,14 @@ export const STYLE = `
 .onn-pictures.onn-charts{max-width:none;grid-template-columns:minmax(0,1fr)}
 @container (min-width:480px){.onn-pictures.onn-charts{grid-template-columns:repeat(2,minmax(0,1fr))}}
 @container (min-width:760px){.onn-pictures.onn-charts{grid-template-columns:repeat(3,minmax(0,1fr))}}
-.onn-charts figure:has(canvas){width:100%;max-width:13rem;margin:0 auto}
+.onn .onn-small{width:100%;max-width:13rem;margin:0 auto}
 .onn-grid4{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem .8rem;align-content:space-between}
 @container (max-width:479px){.onn-grid4,.onn-grid4~figure{grid-column:1/-1}}
 .onn .onn-row{grid-column:1/-1;font-weight:600;font-size:13px;color:var(--soft);margin-top:.2rem}
 .onn [hidden]{display:none}
 .onn figure{display:flex;flex-direction:column}
 .onn figure.onn-wide{grid-column:1/-1}
-@container (min-width:680px){.onn figure.onn-wide{grid-column:auto}}
+@container (min-width:680px){.onn figure.onn-wide:not(.onn-broad){grid-column:auto}}
 .onn figcaption{display:flex;justify-content:space-between;align-items:baseline;gap:.5em;margin-bottom:.25rem;
   text-align:left;font-size:13px;line-height:1.3;color:var(--soft)}
 .onn-name{font-weight:600;color:var(--ink);white-space:nowrap}
@@ -67,14 +67,16 @@ export const STYLE = `
 .onn-line.onn-kind1{stroke-dasharray:7 3}
 .onn-line.onn-kind2{stroke-dasharray:2 2}
 .onn-legend{display:flex;flex-wrap:wrap;gap:0 1rem;font-size:12px;line-height:1.4;color:var(--soft)}
+.onn-pictures>.onn-legend{grid-column:1/-1}
 .onn-legend span{display:flex;align-items:center;gap:.4em}
 .onn-swatch{display:inline-block;width:.8em;height:.8em;border-radius:2px}
+.onn-classes{display:flex;font-size:12px;line-height:1.4;text-align:center;color:var(--soft)}
 .onn-pullable{cursor:ns-resize;touch-action:pan-x;border-radius:4px}
 .onn-pullable:focus{outline:none}
 .onn-pullable:focus-visible{outline:3px solid var(--accent);outline-offset:1px}
 .onn .onn-facts{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem .8rem;margin-top:.8rem;
   font-size:13px;line-height:1.4;white-space:nowrap}
-@container (min-width:560px){.onn .onn-facts{grid-template-columns:repeat(4,minmax(0,1fr))}}
+@container (min-width:680px){.onn .onn-facts{grid-template-columns:repeat(4,minmax(0,1fr))}}
 .onn .onn-facts dt{float:none;width:auto;font-weight:400;font-size:12px;color:var(--soft)}
 .onn .onn-facts dd{float:none;width:auto;font-variant-numeric:tabular-nums}
 .onn-controls{display:grid;gap:.7rem;margin-top:.8rem;padding-top:.8rem;border-top:1px solid var(--line)}

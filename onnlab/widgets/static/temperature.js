@@ -72,6 +72,7 @@ function render({ model, el }) {
     },
   });
   const digit = picture("Digit", { size: 28 });
+  digit.node.classList.add("onn-small");
   digit.node.hidden = images.shape[0] === 0;
   const charts = {
     teacher: chart("Teacher's logits"),

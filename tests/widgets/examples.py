@@ -1,0 +1,35 @@
+"""States with random numbers for the explorables that show what a chapter has computed."""
+
+import torch
+
+from onnlab.widgets import KernelHeatMap, MaskOverlay, Temperature
+
+
+def answers() -> Temperature:
+    """Three digits of noise, with logits."""
+    generator = torch.Generator().manual_seed(0)
+    teacher, student = 4 * torch.randn(2, 3, 10, generator=generator)
+    images = torch.rand(3, 28, 28, generator=generator)
+    return Temperature(teacher=teacher, student=student, labels=[4, 7, 1], images=images, temperature=2.0)
+
+
+def kernels() -> KernelHeatMap:
+    """Four kernels that know the classes better and better."""
+    labels = torch.arange(18) % 3
+    features = torch.randn(18, 30, generator=torch.Generator().manual_seed(0))
+    classes = torch.nn.functional.one_hot(labels, 3)
+    learnt = [torch.cat([features, size * classes], 1) for size in (0, 1, 3, 9)]
+    return KernelHeatMap(torch.stack([some @ some.T for some in learnt]), labels, steps=[0, 10, 20, 40])
+
+
+def masks() -> MaskOverlay:
+    """Two scenes of 12 x 20 pixels, and two models, the first the better one."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.zeros(2, 12, 20)
+    truth[0, 3:9, 4:12] = truth[1, 1:6, 10:18] = 1
+    noise = torch.randn(2, 2, 12, 20, generator=generator)
+    probabilities = {
+        name: (4 * truth - 2 + spread * noise[i]).sigmoid()
+        for i, (name, spread) in enumerate({"teacher": 1.0, "student": 3.0}.items())
+    }
+    return MaskOverlay(0.4 * truth + 0.3, truth, probabilities)
