@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from onnlab.distill.checkpoint import write_whole
+from onnlab.distill.checkpoint import append_line
 
 Line = dict[str, Any]
 
@@ -99,7 +97,4 @@ def append(path: Path, line: Line) -> None:
         If the line is not as :func:`check_line` wants it.
     """
     check_line(line)
-    text = json.dumps(line, allow_nan=False) + "\n"
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        before = path.read_bytes() if path.exists() else b""
-        write_whole(path, before + text.encode())
+    append_line(path, json.dumps(line, allow_nan=False))

@@ -1,0 +1,149 @@
+"""A candidate for a device, as a few numbers, and the untrained network that it stands for."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from onnlab.data import Dataset, Split
+from onnlab.networks import HybridClassifier, IdealConvolution
+from onnlab.networks.optical import CAMERAS
+from onnlab.optics._check import finite_number, one_of, whole_number
+
+
+@dataclass(frozen=True)
+class Device:
+    r"""What is to be decided before anything is trained. Two devices with the same numbers are equal.
+
+    Parameters
+    ----------
+    kernels : int
+        Number of kernels; :func:`kernel_layout` tells how many fit on a chip.
+    kernel_size : int
+        Side of a kernel in pixels.
+    camera : {"linear", "rectified", "square-law"}
+        As in :class:`onnlab.networks.OpticalLayer`.
+    pool : int
+        Pixels along each side that are averaged to one.
+    noise : float
+        Standard deviation of the noise of each reading, as a share of the root mean square of all readings.
+        The exposure is thought to follow the light, so a scale of the kernels changes nothing.
+    hidden : tuple of int
+        Sizes of the hidden layers of the back end; none for a linear read-out.
+    image_size : int, optional
+        Side of the images that fall on the optics, in pixels; the data set's own if not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of another kind or out of range, or the pool does not divide the image.
+    """
+
+    kernels: int
+    kernel_size: int
+    camera: str = "linear"
+    pool: int = 4
+    noise: float = 0.0
+    hidden: tuple[int, ...] = ()
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("kernels", "kernel_size", "pool"):
+            whole_number(name, getattr(self, name))
+        one_of("camera", self.camera, CAMERAS)
+        if finite_number("noise", self.noise, "share of the root mean square reading") < 0:
+            raise ValueError(f"noise must not be negative, got {self.noise}; give 0 to leave it out")
+        object.__setattr__(self, "hidden", tuple(whole_number("hidden", n) for n in self.hidden))
+        if self.image_size is not None and whole_number("image_size", self.image_size) % self.pool:
+            raise ValueError(
+                f"image_size must be a multiple of pool={self.pool}, got {self.image_size}; change one"
+            )
+
+
+class NoisyConvolution(IdealConvolution):
+    """An ideal convolution whose readings are noisy, in training and afterwards.
+
+    The noise is that of :class:`Device`: Gaussian, before any rectification, relative to the root mean
+    square of the readings of a batch. Without a generator it comes from torch's global one, as that of
+    dropout does, so that :func:`onnlab.distill.fit` draws it by its seed.
+
+    Parameters
+    ----------
+    channels, kernels, kernel_size, image_size, camera, weight
+        As for :class:`onnlab.networks.OpticalLayer`.
+    noise : float
+        Share of the root mean square reading.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernels: int,
+        kernel_size: int | tuple[int, int],
+        image_size: int | tuple[int, int],
+        camera: str = "linear",
+        *,
+        noise: float,
+        weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(channels, kernels, kernel_size, image_size, camera, weight=weight)
+        self.noise = noise
+
+    def readings(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """Return the convolution, or its square, and noise."""
+        y = super().readings(x, generator)
+        if not self.noise:
+            return y
+        level = self.noise * y.detach().square().mean().sqrt()
+        return y + level * torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+
+
+def build(device: Device, data: Dataset, seed: int) -> HybridClassifier:
+    """Return the untrained network of a device, for images as :func:`seen_by` returns them.
+
+    The kernels are Gaussian, of the variance with which ``torch.nn.Conv2d`` draws them: an expectation over
+    Gaussian kernels can be computed.
+
+    Parameters
+    ----------
+    device : Device
+        The candidate.
+    data : Dataset
+        For the number of channels and classes, and the size of images that the device leaves open.
+    seed : int
+        Of kernels and back end.
+
+    Raises
+    ------
+    ValueError
+        If kernel or pool do not fit the images.
+    """
+    channels, rows, columns = data.train.pixels.shape[1:]
+    size = (rows, columns) if device.image_size is None else (device.image_size,) * 2
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        optics = NoisyConvolution(
+            channels, device.kernels, device.kernel_size, size, device.camera, noise=device.noise
+        )
+        with torch.no_grad():
+            optics.weight.normal_(0, (3 * channels * device.kernel_size**2) ** -0.5)
+        return HybridClassifier(optics, len(data.classes), pool=device.pool, hidden=device.hidden)
+
+
+def seen_by(device: Device, data: Dataset) -> Dataset:
+    """Return the data set at the size at which a device sees it: each pixel the mean of what it covers.
+
+    Raises
+    ------
+    ValueError
+        If the device asks for more pixels than the images have.
+    """
+    size, own = device.image_size, tuple(data.train.pixels.shape[-2:])
+    if size is None or own == (size, size):
+        return data
+    if size > min(own):
+        raise ValueError(f"image_size must be at most that of the data, {min(own)}, got {size}; lower it")
+    splits = (data.train, data.validation, data.test)
+    train, validation, test = (Split(adaptive_avg_pool2d(s.images, size), s.labels) for s in splits)
+    return Dataset(data.name, train, validation, test, data.classes, data.credit)

@@ -1,0 +1,255 @@
+"""How accurate will a device be? An answer before anything is trained, by kernel regression."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import conv2d, one_hot
+
+from onnlab.data import Dataset
+from onnlab.distill import ntk
+from onnlab.hardware.device import Device, build, seen_by
+from onnlab.hardware.regression import kernel_ridge, wide_back_end, wide_features
+from onnlab.optics._check import one_of, whole_number
+
+METHODS = ("features", "tangent")
+RIDGES = tuple(10.0 ** (power / 2) for power in range(-14, 3))
+"""Those to choose from, in units of the mean eigenvalue of the kernel."""
+
+MANY, BATCHES = 1024, 4  # random kernels that stand for infinitely many, and in how many batches
+MOST_PIXELS = 49  # of a kernel behind a square law, for which the closed form costs less than they do
+CHUNK, ENTRIES = 250, 2**24  # images whose readings, and pooled readings of all images, held at a time
+SAMPLES = 10_000  # of the accuracy, for the interval
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a device is expected to reach.
+
+    Parameters
+    ----------
+    device : Device
+        The candidate.
+    mean : float
+        Accuracy, from 0 to 1, mean over the draws of random kernels.
+    low, high : float
+        Where the measured accuracy of one such device lies in 95 of 100 cases: another draw of kernels, and
+        other images of the same number.
+    draws : tuple of float
+        The accuracy of each draw.
+    ridges : tuple of float
+        The ridge that each draw chose, in units of the mean eigenvalue.
+    infinite : float or None
+        Accuracy with infinitely many kernels, None if not asked for.
+    infinite_error : float or None
+        Its standard error from the random kernels that stood for infinitely many; 0 for a closed form.
+    images : int
+        How many images were scored.
+    seconds : float
+        How long it took.
+    """
+
+    device: Device
+    mean: float
+    low: float
+    high: float
+    draws: tuple[float, ...]
+    ridges: tuple[float, ...]
+    infinite: float | None
+    infinite_error: float | None
+    images: int
+    seconds: float
+
+
+def estimate_accuracy(
+    data: Dataset,
+    device: Device,
+    *,
+    method: str = "features",
+    n_train: int = 1000,
+    split: str = "validation",
+    draws: int = 4,
+    infinite: bool = False,
+    seed: int = 0,
+) -> Estimate:
+    r"""Estimate the accuracy of a device before it is trained.
+
+    .. math:: \hat y_{\mathrm{new}} = \Theta_{\mathrm{new, train}}
+        (\Theta_{\mathrm{train, train}} + \lambda I)^{-1} y_{\mathrm{train}}
+
+    with the kernel :math:`\Theta` of the device with random kernels, a finite number of them. The class with
+    the largest :math:`\hat y` is the answer.
+
+    Parameters
+    ----------
+    data : Dataset
+        Pictures with one label each.
+    device : Device
+        The candidate.
+    method : {"features", "tangent"}
+        ``"features"``: the kernels stay random, and the back end learns from the pooled maps; its hidden
+        layers are taken to be infinitely wide, :func:`wide_back_end`. Without one this is ridge regression
+        on the maps. ``"tangent"``: the empirical tangent kernel :func:`onnlab.distill.ntk` of the whole
+        network, in which kernels and finite hidden layers learn, as far as a small step goes.
+    n_train : int
+        Training images, drawn by the seed and stratified.
+    split : {"validation", "test"}
+        Where to measure. On the validation split, each half is scored with the ridge that the other half
+        chose, so that a design never looks at the test split. On the test split, validation chooses.
+    draws : int
+        How many times to draw the random numbers of a device.
+    infinite : bool
+        Estimate infinitely many kernels, too: in closed form for a linear camera and for a square law with
+        kernels of up to 49 pixels; otherwise from 1024 random kernels, with an error by the jackknife over 4
+        batches of them. Hidden layers are infinitely wide.
+    seed : int
+        Of the training images and of all random numbers.
+
+    Returns
+    -------
+    Estimate
+        With its interval. The interval does not know how far regression is from training.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or out of range, or the device does not fit the images.
+
+    Notes
+    -----
+    Noise is drawn for each reading of each image, once, before a rectification and the pool. Behind a linear
+    camera and a pool of :math:`P` pixels that is a ridge, :math:`\sigma^2/P` times the number of pooled
+    readings on the diagonal of the training images, and noise on the new images besides.
+
+    Source: Xiang et al. (2025), arXiv:2508.08421, with infinitely many kernels. That cannot tell devices of
+    different numbers of kernels apart.
+    """
+    start = time.perf_counter()
+    one_of("method", method, METHODS)
+    one_of("split", split, ("validation", "test"))
+    whole_number("draws", draws)
+    if data.train.labels.ndim != 1:
+        raise ValueError("data must have one label for each image, got one for each pixel")
+    parts = (data.train.subset(n_train, seed), data.validation, data.test)
+    data = seen_by(device, Dataset(data.name, *parts, data.classes, data.credit))
+    scored = [data.validation] if split == "validation" else [data.validation, data.test]
+    images = torch.cat([part.images for part in (data.train, *scored)])
+    kernel_of = _features if method == "features" else _tangent
+    seeds = torch.randint(2**31, (draws + BATCHES,), generator=Generator().manual_seed(seed)).tolist()
+    found = [_score(kernel_of(device, data, images, number), data, split) for number in seeds[:draws]]
+    accuracies, ridges = zip(*found, strict=True)
+    wide = _infinite(device, data, images, split, seeds[draws:]) if infinite else (None, None)
+    low, high = _interval(accuracies, len(scored[-1]), seed)
+    mean, count = sum(accuracies) / draws, len(scored[-1])
+    seconds = time.perf_counter() - start
+    return Estimate(device, mean, low, high, accuracies, ridges, wide[0], wide[1], count, seconds)
+
+
+def _score(kernel: Tensor, data: Dataset, split: str) -> tuple[float, float]:
+    """Accuracy and ridge of a kernel ``(train + validation (+ test), train)``."""
+    n, classes = len(data.train), len(data.classes)
+    labels = (
+        data.validation.labels
+        if split == "validation"
+        else torch.cat([data.validation.labels, data.test.labels])
+    )
+    predictions = kernel_ridge(kernel[:n], one_hot(data.train.labels, classes), kernel[n:], RIDGES)
+    right = (predictions.argmax(-1) == labels).double()
+    losses = (predictions - one_hot(labels, classes)).square().sum(-1)
+
+    def best(chosen: slice) -> int:
+        """Ridge of the highest accuracy on some images; among equals, of the smallest square error."""
+        scores = zip(right[:, chosen].mean(1).tolist(), (-losses[:, chosen].mean(1)).tolist(), strict=True)
+        return max(enumerate(scores), key=itemgetter(1))[0]
+
+    everything = slice(len(data.validation))
+    overall = best(everything)
+    if split == "test":
+        return right[overall, len(data.validation) :].mean().item(), RIDGES[overall]
+    halves = slice(0, None, 2), slice(1, None, 2)
+    counted = torch.cat([right[best(one), other] for one, other in (halves, halves[::-1])])
+    return counted.mean().item(), RIDGES[overall]
+
+
+def _features(device: Device, data: Dataset, images: Tensor, seed: int) -> Tensor:
+    """Kernel of a wide back end behind the maps of random kernels."""
+    gram, own = _gram([_maps(device, data, images, seed)], len(data.train))
+    return wide_back_end(gram, own, own[: len(data.train)], len(device.hidden))
+
+
+def _tangent(device: Device, data: Dataset, images: Tensor, seed: int) -> Tensor:
+    """Empirical tangent kernel of the untrained network."""
+    model, train = build(device, data, seed), data.train.images
+    rows = []
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for block in (None, *images[len(train) :].split(len(train))):
+            torch.manual_seed(seed)  # the training images come first: their noise is the same for each block
+            rows.append(ntk(model, train, block).T)
+    return torch.cat(rows)
+
+
+def _infinite(
+    device: Device, data: Dataset, images: Tensor, split: str, seeds: Sequence[int]
+) -> tuple[float, float]:
+    """Accuracy with infinitely many kernels, and its standard error."""
+    n, size = len(data.train), device.kernel_size
+    pixels = images.shape[1] * size**2
+
+    def accuracy(gram: Tensor, own: Tensor) -> float:
+        return _score(wide_back_end(gram, own, own[:n], len(device.hidden)), data, split)[0]
+
+    if device.camera == "linear" or (device.camera == "square-law" and pixels <= MOST_PIXELS):
+        gram, own = _gram(wide_features(images, size, device.pool, device.camera), n)
+        level = _noise_level(device, images)
+        gram.diagonal().add_(level)
+        return accuracy(gram, own + level), 0.0
+    count = MANY // BATCHES
+    step = max(1, ENTRIES * device.pool**2 // (len(images) * images.shape[-2] * images.shape[-1]))
+    batches = []
+    for seed in seeds:
+        starts = range(0, count, step)
+        some = (replace(device, kernels=min(step, count - start)) for start in starts)
+        batches.append(_gram((_maps(one, data, images, seed + i) for i, one in enumerate(some)), n))
+    grams, owns = (torch.stack(kind) for kind in zip(*batches, strict=True))
+    gram, own = grams.sum(0), owns.sum(0)
+    without = torch.tensor([accuracy(gram - g, own - o) for g, o in zip(grams, owns, strict=True)])
+    error = ((BATCHES - 1) * without.var(correction=0)).sqrt().item()
+    return accuracy(gram, own), error
+
+
+def _maps(device: Device, data: Dataset, images: Tensor, seed: int) -> Tensor:
+    """Pooled readings of all images, flat, of random kernels."""
+    model, generator = build(device, data, seed), Generator().manual_seed(seed)
+    with torch.no_grad():
+        return torch.cat([model.pool(model.optics(x, generator)).flatten(1) for x in images.split(CHUNK)])
+
+
+def _gram(blocks: Iterable[Tensor], n: int) -> tuple[Tensor, Tensor]:
+    """Inner products of rows with the first ``n``, and of each with itself, over blocks of columns."""
+    gram, own = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    for block in blocks:
+        gram = gram + block @ block[:n].T
+        own = own + block.square().sum(1)
+    return gram, own
+
+
+def _noise_level(device: Device, images: Tensor) -> float:
+    """What noise adds to the kernel of an image with itself, for infinitely many kernels."""
+    channels, rows, columns = images.shape[1:]
+    size = device.kernel_size
+    mean = torch.full((1, channels, size, size), 1 / (channels * size**2))
+    energy = conv2d(images.square(), mean, padding=size // 2)[..., -rows:, -columns:]
+    power = energy.mean() if device.camera == "linear" else 3 * energy.square().mean()
+    return device.noise**2 * power.item() * rows * columns / device.pool**4
+
+
+def _interval(accuracies: Sequence[float], count: int, seed: int) -> tuple[float, float]:
+    """Middle 95 % of the accuracies of one draw at random, on as many other images."""
+    random = np.random.default_rng(seed)
+    right = random.binomial(count, random.choice(accuracies, SAMPLES)) / count
+    low, high = np.quantile(right, (0.025, 0.975)).tolist()
+    return low, high

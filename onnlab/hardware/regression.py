@@ -1,0 +1,191 @@
+"""Kernel regression in closed form, and the kernels of networks that are infinitely wide."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, unfold
+
+from onnlab.networks.optical import CAMERAS
+from onnlab.optics._check import one_of, whole_number
+
+PAIRS = 2**21  # pairs of patches whose angles are held at a time
+
+
+def kernel_ridge(kernel: Tensor, targets: Tensor, cross: Tensor, ridges: Sequence[float]) -> Tensor:
+    r"""Return the predictions of kernel ridge regression, for many ridges at the price of one.
+
+    .. math:: \hat y = \bar y + \tilde K_{*} (\tilde K + \lambda \bar\mu I)^{-1} (y - \bar y), \qquad
+        \tilde K = U \operatorname{diag}(\mu) U^T
+
+    The tilde takes off the mean over the training images in the space of features, which is what a bias
+    does that costs nothing. The ridge :math:`\lambda` is in units of the mean eigenvalue
+    :math:`\bar\mu`, so that the scale of the kernel changes nothing.
+
+    Parameters
+    ----------
+    kernel : Tensor
+        Of the training images among themselves, ``(n, n)``.
+    targets : Tensor
+        ``(n, classes)``.
+    cross : Tensor
+        Of other images with the training images, ``(m, n)``.
+    ridges : sequence of float
+        The :math:`\lambda`, above zero.
+
+    Returns
+    -------
+    Tensor
+        float64, ``(len(ridges), m, classes)``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or a ridge is not above zero.
+    """
+    n = len(targets)
+    if kernel.shape != (n, n) or cross.ndim != 2 or cross.shape[1] != n:
+        raise ValueError(
+            f"kernel and cross must be ({n}, {n}) and (m, {n}) for {n} targets, got {tuple(kernel.shape)} "
+            f"and {tuple(cross.shape)}; let the training images be the columns of both"
+        )
+    if not ridges or min(ridges) <= 0:
+        raise ValueError(f"ridges must be above zero, at least one, got {tuple(ridges)}; use 1e-8 for none")
+    kernel, cross, targets = kernel.double(), cross.double(), targets.double()
+    column = kernel.mean(0)
+    centred, other = (k - k.mean(1, keepdim=True) - column + column.mean() for k in (kernel, cross))
+    values, vectors = torch.linalg.eigh(centred)
+    mean = targets.mean(0)
+    shares, turned = vectors.T @ (targets - mean), other @ vectors
+    values = values.clamp(min=0)
+    unit = values.mean().item() or 1.0  # a kernel without any differences predicts the mean
+    return torch.stack([mean + turned @ (shares / (values + r * unit)[:, None]) for r in ridges])
+
+
+def wide_back_end(kernel: Tensor, left: Tensor, right: Tensor, depth: int) -> Tensor:
+    r"""Return the tangent kernel of a back end with infinitely wide hidden layers of ReLUs.
+
+    .. math:: \Sigma_{l+1} = \sqrt{\Sigma_l(x,x)\,\Sigma_l(x',x')}\;
+        \frac{\sin\theta + (\pi-\theta)\cos\theta}{\pi}, \qquad
+        \Theta_{l+1} = \Sigma_{l+1} + \Theta_l\,\frac{\pi-\theta}{\pi}
+
+    with :math:`\Theta_0 = \Sigma_0` the kernel of what enters and :math:`\theta` the angle that
+    :math:`\Sigma_l` says. No biases.
+
+    Parameters
+    ----------
+    kernel : Tensor
+        Of what enters the back end, ``(n, m)``.
+    left, right : Tensor
+        The kernel of each image with itself, ``(n,)`` and ``(m,)``.
+    depth : int
+        Number of hidden layers; none leaves the kernel as it is.
+
+    Notes
+    -----
+    Source: Cho & Saul (2009), and Jacot et al. (2018), arXiv:1806.07572, theorem 1.
+    """
+    scale = (left[:, None] * right).sqrt().clamp(min=torch.finfo(kernel.dtype).tiny)
+    tangent = kernel
+    for _ in range(whole_number("depth", depth, 0)):
+        cosine = (kernel / scale).clamp(-1, 1)
+        angle = cosine.acos()
+        kernel = scale * (angle.sin() + (math.pi - angle) * cosine) / math.pi
+        tangent = kernel + tangent * (math.pi - angle) / math.pi
+    return tangent
+
+
+def wide_camera(x: Tensor, x2: Tensor, kernel_size: int, pool: int, camera: str) -> Tensor:
+    r"""Return the kernel of infinitely many random kernels behind a camera and a pool.
+
+    .. math:: K(x, x') = \sum_r \frac{1}{P^2} \sum_{p, q \in r}
+        \operatorname{E}_w\, g(w \cdot u_p)\, g(w \cdot u'_q), \qquad w \sim \mathcal N(0, I/d)
+
+    over the regions :math:`r` of the pool, with the patches :math:`u_p` of :math:`d` pixels round the
+    :math:`P` pixels of a region. With :math:`\theta` the angle of two patches,
+
+    - linear: :math:`\operatorname{E} = u \cdot u' / d`;
+    - square-law: :math:`(|u|^2 |u'|^2 + 2 (u \cdot u')^2) / d^2`;
+    - rectified: :math:`|u| |u'| (\sin\theta + (\pi - \theta) \cos\theta) / (2 \pi d)`.
+
+    The first costs what a kernel of :math:`d` features for each region does, the second of
+    :math:`d (d + 1) / 2`. The third has no finite features: it takes :math:`P^2` angles for each region and
+    pair of images. For more than some tens of images, :func:`estimate_accuracy` draws many kernels instead.
+
+    Parameters
+    ----------
+    x, x2 : Tensor
+        Images ``(n, channels, ny, nx)`` and ``(m, channels, ny, nx)``.
+    kernel_size, pool : int
+        As in :class:`Device`. The pool divides the images.
+    camera : str
+        One of the three above.
+
+    Returns
+    -------
+    Tensor
+        ``(n, m)``, of the dtype of the images.
+
+    Raises
+    ------
+    ValueError
+        If the camera is none of the three, or the pool does not divide the images.
+
+    Notes
+    -----
+    Source of the third: Cho & Saul (2009), the arc-cosine kernel of degree 1.
+    """
+    one_of("camera", camera, CAMERAS)
+    whole_number("kernel_size", kernel_size)
+    if any(side % whole_number("pool", pool) for side in x.shape[-2:]):
+        raise ValueError(f"pool must divide images of {tuple(x.shape[-2:])} pixels, got {pool}; pool less")
+    if camera != "rectified":
+        blocks = wide_features(torch.cat([x, x2]), kernel_size, pool, camera)
+        return torch.stack([block[: len(x)] @ block[len(x) :].T for block in blocks]).sum(0)
+    pairs = zip(_regions(x, kernel_size, pool), _regions(x2, kernel_size, pool), strict=True)
+    return torch.stack([_mean_arc_cosine(left, right) for left, right in pairs]).sum(0)
+
+
+def wide_features(x: Tensor, kernel_size: int, pool: int, camera: str) -> Iterator[Tensor]:
+    """Yield features ``(n, f)``, one region after the other, that have :func:`wide_camera` as inner product.
+
+    For a linear camera and a square law; a rectified one has none of a finite number.
+    """
+    for patches in _regions(x, kernel_size, pool):
+        yield patches.mean(1) if camera == "linear" else _moments(patches)
+
+
+def _regions(x: Tensor, kernel_size: int, pool: int) -> Iterator[Tensor]:
+    """Yield what kernels see round the pixels of each region, ``(n, pool**2, d)``, over the root of d."""
+    before, after, window = (kernel_size - 1) // 2, kernel_size // 2, pool + kernel_size - 1
+    padded = pad(x, (before, after, before, after))
+    for top, left in product(*(range(0, side, pool) for side in x.shape[-2:])):
+        patches = unfold(padded[..., top : top + window, left : left + window], kernel_size).mT
+        yield patches / patches.shape[-1] ** 0.5
+
+
+def _moments(patches: Tensor) -> Tensor:
+    """Features whose inner products are the means of ``|u|^2 |v|^2 + 2 (u . v)^2``."""
+    moments = patches.mT @ patches / patches.shape[1]
+    d = moments.shape[-1]
+    rows, columns = torch.triu_indices(d, d, offset=1)
+    squares = moments.diagonal(dim1=-2, dim2=-1)
+    return torch.cat([squares.sum(1, keepdim=True), 2**0.5 * squares, 2 * moments[:, rows, columns]], dim=1)
+
+
+def _mean_arc_cosine(left: Tensor, right: Tensor) -> Tensor:
+    """Mean over all pairs of patches, some rows of images at a time."""
+    positions, columns = left.shape[1], right.flatten(0, 1)
+    lengths = columns.norm(dim=1)
+    step = max(1, PAIRS // (positions * len(columns)))
+    rows = []
+    for some in left.split(step):
+        patches = some.flatten(0, 1)
+        scale = patches.norm(dim=1)[:, None] * lengths
+        cosine = (patches @ columns.T / scale.clamp(min=torch.finfo(scale.dtype).tiny)).clamp(-1, 1)
+        angle = cosine.acos()
+        value = scale * ((1 - cosine.square()).sqrt() + (math.pi - angle) * cosine) / (2 * math.pi)
+        rows.append(value.unflatten(0, (-1, positions)).unflatten(2, (-1, positions)).mean((1, 3)))
+    return torch.cat(rows)

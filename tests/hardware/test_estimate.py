@@ -1,0 +1,175 @@
+"""Estimates: against scikit-learn, invariances, and the limit of many kernels."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from torch import Generator
+
+from onnlab.data import Dataset, load
+from onnlab.hardware import Device, Estimate, build, estimate_accuracy
+from onnlab.hardware.estimate import RIDGES, _features, _gram, _infinite, _interval, _noise_level, _tangent
+
+
+@cache
+def small() -> Dataset:
+    data = load("mnist-mini")
+    parts = (data.train.subset(600, 0), data.validation.subset(200, 0), data.test.subset(300, 0))
+    return Dataset("small", *parts, data.classes, data.credit)
+
+
+def quick(device: Device, **options: object) -> Estimate:
+    return estimate_accuracy(small(), device, **{"n_train": 200, "draws": 2, **options})
+
+
+def test_the_test_split_as_scikit_learn_would_do_it() -> None:
+    """Ridge regression on pooled maps, the ridge chosen on validation, one draw."""
+    device, data = Device(3, 5, "rectified"), small()
+    found = estimate_accuracy(data, device, n_train=600, split="test", draws=1)
+    seed = torch.randint(2**31, (5,), generator=Generator().manual_seed(0))[0].item()
+    model = build(device, data, seed)
+    train = data.train.subset(600, 0)
+    with torch.no_grad():
+        x, valid, test = (
+            model.pool(model.optics(s.images)).flatten(1).double().numpy()
+            for s in (train, data.validation, data.test)
+        )
+    y = np.eye(10)[train.labels]
+    unit = np.square(x - x.mean(0)).sum() / 600
+    fits = [Ridge(alpha=r * unit, solver="cholesky").fit(x, y) for r in RIDGES[4:]]
+    right = [(f.predict(valid).argmax(1) == data.validation.labels.numpy()).mean() for f in fits]
+    chosen = RIDGES[4:].index(found.ridges[0])
+    assert right[chosen] == pytest.approx(max(right), abs=1e-12)
+    expected = (fits[chosen].predict(test).argmax(1) == data.test.labels.numpy()).mean()
+    assert found.mean == pytest.approx(expected, abs=0.004)  # one image in 300, at a tie in rounding
+
+
+def test_labels_that_say_nothing_are_guessed() -> None:
+    data = small()
+    shuffled = torch.randperm(600, generator=Generator().manual_seed(1))
+    train = type(data.train)(data.train.pixels, data.train.labels[shuffled])
+    noise = Dataset("noise", train, data.validation, data.test, data.classes, "")
+    found = estimate_accuracy(noise, Device(4, 5), n_train=300, draws=2)
+    assert found.mean < 0.25 < quick(Device(4, 5)).mean
+
+
+def test_strictly_linear_devices_cannot_tell_how_many_kernels_they_have() -> None:
+    """More kernels than pixels in a window: the maps span all that they can."""
+    few, many = (quick(Device(n, 3, pool=4), n_train=400).mean for n in (12, 60))
+    assert few == pytest.approx(many, abs=0.02)
+    rectified = [quick(Device(n, 3, "rectified", pool=4), n_train=400).mean for n in (1, 60)]
+    assert rectified[1] > rectified[0] + 0.1
+
+
+def test_the_interval_and_the_draws() -> None:
+    found = quick(Device(1, 3, "rectified"), draws=3)
+    assert found.low < min(found.draws) <= found.mean <= max(found.draws) < found.high
+    assert found.mean == pytest.approx(sum(found.draws) / 3)
+    assert len(set(found.draws)) > 1
+    assert (found.images, len(found.ridges)) == (200, 3)
+    assert found.infinite is None and found.infinite_error is None
+
+
+def test_the_interval_of_equal_draws_is_binomial() -> None:
+    low, high = _interval((0.9, 0.9), 1000, 0)
+    reach = 1.96 * (0.9 * 0.1 / 1000) ** 0.5
+    assert (low, high) == (pytest.approx(0.9 - reach, abs=2e-3), pytest.approx(0.9 + reach, abs=2e-3))
+
+
+@pytest.mark.parametrize("method", ["features", "tangent"])
+def test_the_same_seed_gives_the_same_estimate(method: str) -> None:
+    device = Device(2, 3, "rectified", noise=0.5, hidden=(4,))
+    options = {"method": method, "n_train": 60}
+    before = torch.get_rng_state()
+    one, two, other = (quick(device, seed=seed, **options) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert one.draws == two.draws != other.draws
+
+
+def test_a_tangent_kernel_put_together_from_blocks() -> None:
+    """Jacobians of the whole network, by autograd, one image at a time."""
+    data = small()
+    data = Dataset(
+        "few", data.train.subset(10, 0), data.validation.subset(14, 0), data.test, data.classes, ""
+    )
+    device = Device(2, 3, "rectified", hidden=(5,))
+    images = torch.cat([data.train.images, data.validation.images])
+    model = build(device, data, 3)
+    rows = []
+    for image in images:
+        outputs = model(image[None])[0]
+        parts = [torch.autograd.grad(o, list(model.parameters()), retain_graph=True) for o in outputs]
+        rows.append(torch.cat([g.flatten() for part in parts for g in part]))
+    jacobian = torch.stack(rows)
+    torch.testing.assert_close(
+        _tangent(device, data, images, 3), jacobian @ jacobian[:10].T, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("camera", "tolerance"), [("linear", 0.05), ("square-law", 0.15)])
+def test_noise_is_a_ridge(camera: str, tolerance: float) -> None:
+    """On average over many kernels it adds to the diagonal what the closed form says."""
+    data, count = small(), 5000  # the fourth power of a Gaussian spreads widely: three deviations
+    few = Dataset("few", data.train.subset(10, 0), data.validation, data.test, data.classes, "")
+    images = few.train.images
+    device, clean = Device(count, 3, camera, noise=1.0), Device(count, 3, camera)
+    added = (_features(device, few, images, 0) - _features(clean, few, images, 0)) / count
+    # Kernels of variance 1/3d give readings of a third of the power, and their squares of a ninth.
+    expected = _noise_level(device, images) / (3 if camera == "linear" else 9)
+    assert added.diagonal().mean().item() == pytest.approx(expected, rel=tolerance)
+    assert abs((added.sum() - added.diagonal().sum()).item()) / 90 < 0.02 * expected
+
+
+def test_noise_costs_accuracy() -> None:
+    clean, noisy = (quick(Device(4, 5, pool=2, noise=noise)).mean for noise in (0.0, 3.0))
+    assert noisy < clean - 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("camera", ["linear", "square-law", "rectified"])
+def test_many_kernels_reach_the_infinite_value(camera: str) -> None:
+    found = quick(Device(400, 3, camera, pool=4), infinite=True, n_train=200, draws=2)
+    assert found.infinite is not None and found.infinite_error is not None
+    assert found.mean == pytest.approx(found.infinite, abs=0.02 + 2 * found.infinite_error)
+    assert (found.infinite_error == 0) == (camera != "rectified")
+
+
+@pytest.mark.slow
+def test_the_closed_form_and_many_kernels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnlab.hardware.estimate.MOST_PIXELS", 0)
+    data, device = small(), Device(1, 3, "square-law", noise=0.5)
+    data = Dataset("few", data.train.subset(200, 0), data.validation, data.test, data.classes, "")
+    images = torch.cat([data.train.images, data.validation.images])
+    by_kernels, error = _infinite(device, data, images, "validation", [0, 1, 2, 3])
+    monkeypatch.setattr("onnlab.hardware.estimate.MOST_PIXELS", 9)
+    closed, none = _infinite(device, data, images, "validation", [0, 1, 2, 3])
+    assert none == 0 < error < 0.03
+    assert by_kernels == pytest.approx(closed, abs=0.01 + 2 * error)
+
+
+def test_blocks_of_columns_add_up() -> None:
+    x = torch.randn(7, 9, generator=Generator().manual_seed(0))
+    gram, own = _gram(x.split(4, dim=1), 3)
+    torch.testing.assert_close(gram.float(), x @ x[:3].T)
+    torch.testing.assert_close(own.float(), x.square().sum(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "guess"}, "method must be one of"),
+        ({"split": "train"}, "split must be one of"),
+        ({"draws": 0}, "draws must be at least 1"),
+        ({"n_train": 10_000}, "n must be from 1 to 600"),
+    ],
+)
+def test_wrong_arguments(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        quick(Device(1, 3), **options)
+
+
+def test_labels_of_pixels_are_refused() -> None:
+    with pytest.raises(ValueError, match="data must have one label for each image"):
+        estimate_accuracy(load("scenes"), Device(1, 3))
