@@ -36,7 +36,7 @@ def load(name: str, **options: Any) -> Dataset:
         - ``"fashion-mnist"``: 55 000 + 5 000 + 10 000 pieces of clothing, 28 x 28 pixels.
         - ``"cifar10"``: 45 000 + 5 000 + 10 000 animals and vehicles, 32 x 32 pixels in three colours.
         - ``"camvid"``: 367 + 101 + 233 street scenes, 180 x 240 pixels in three colours, each pixel of one
-          of 11 classes or :data:`VOID`. ``load("camvid").against_rest("car")`` asks for cars alone.
+          of 11 classes or :data:`VOID`. :meth:`Dataset.against_rest` asks for cars alone.
         - ``"carvana"``: 5 088 photographs of cars with their masks, in a folder that you have from Kaggle:
           see :func:`carvana`.
 
