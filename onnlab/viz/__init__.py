@@ -3,6 +3,7 @@
 from onnlab.viz._image import add_scale_bar
 from onnlab.viz.bench import Element, draw_bench, four_f_bench, trace_rays
 from onnlab.viz.colours import PHASE_MAP, SIGNED_MAP, domain_colours, phase_colours
+from onnlab.viz.layouts import show_layout
 from onnlab.viz.planes import Plane, show_field, show_intensity, show_kernel, show_planes
 from onnlab.viz.plots import image_grid, show_history, show_profile
 from onnlab.viz.style import PALETTE, Figure, style, subplots
@@ -24,6 +25,7 @@ __all__ = [
     "show_history",
     "show_intensity",
     "show_kernel",
+    "show_layout",
     "show_planes",
     "show_profile",
     "style",

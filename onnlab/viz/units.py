@@ -54,10 +54,15 @@ def round_length(limit: float) -> float:
     return max(m for m in (1, 2, 5) if m * power <= limit * (1 + 1e-9)) * power
 
 
-def label_axis(ax: Axes, which: Literal["x", "y"], name: str, unit: str) -> None:
-    """Label an axis whose data are in ``unit``, with ticks in the prefix that suits its limits."""
+def label_axis(
+    ax: Axes, which: Literal["x", "y"], name: str, unit: str, largest: float | None = None
+) -> None:
+    """Label an axis whose data are in ``unit``, with ticks in the prefix that suits its limits.
+
+    Or that suits ``largest``, to have the same one on two axes.
+    """
     low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
-    scale, label = si_unit(max(abs(low), abs(high)), unit)
+    scale, label = si_unit(max(abs(low), abs(high)) if largest is None else largest, unit)
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_label_text(f"{name} ({label})" if label else name)
     if axis.get_scale() == "linear":
