@@ -85,7 +85,7 @@ def count_operations(
     before; later ones see a modulator that shows what electronics has found. Spectral layers that follow each
     other in a ``Sequential`` are one bench, up to a stride; behind a bench there is a camera. It takes two
     pictures of each map, whose difference has a sign; one is enough for a square law, and for an
-    :class:`IdealConvolution`.
+    :class:`~onnlab.networks.IdealConvolution`.
     A network that starts with electronics needs one picture of the scene.
 
     Parameters

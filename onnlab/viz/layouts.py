@@ -26,7 +26,7 @@ def show_layout(
 
     Parameters
     ----------
-    layout : KernelLayout
+    layout : onnlab.hardware.KernelLayout
         Made by :func:`onnlab.hardware.kernel_layout`.
     signs : bool
         Show the pairs of signed kernels. Otherwise all sites are alike.
