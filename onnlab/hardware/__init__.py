@@ -1,11 +1,17 @@
 """Part IV of the book: devices that can be built, what they cost, and what breaks on the way."""
 
+from onnlab.hardware.alignment import Defocus, LateralShift, Magnification, Rotation, Tilt
 from onnlab.hardware.atoms import MetaAtoms
+from onnlab.hardware.benches import PSFBench
+from onnlab.hardware.built import BuiltOptics, NoisyOptics
 from onnlab.hardware.constants import Constants
 from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
+from onnlab.hardware.errors import DeadPixels, OpticalError, PhaseNoise, PhaseQuantisation, PSFError
 from onnlab.hardware.estimate import Estimate, estimate_accuracy
+from onnlab.hardware.fabrication import YieldCurve, fabricate, noise_aware, yield_curve
 from onnlab.hardware.layout import KernelLayout, kernel_layout
+from onnlab.hardware.light import Aperture, Bandwidth, Brightness, CameraNoise, StrayLight, WavelengthShift
 from onnlab.hardware.metasurface import Metasurface
 from onnlab.hardware.operations import Operation, count_operations
 from onnlab.hardware.regression import kernel_ridge, wide_back_end, wide_camera
@@ -13,27 +19,50 @@ from onnlab.hardware.sensor import at_sensor
 from onnlab.hardware.sweep import pareto, sweep
 
 __all__ = [
+    "Aperture",
+    "Bandwidth",
+    "Brightness",
+    "BuiltOptics",
+    "CameraNoise",
     "Constants",
     "Cost",
+    "DeadPixels",
+    "Defocus",
     "Device",
     "Estimate",
     "KernelLayout",
+    "LateralShift",
+    "Magnification",
     "MetaAtoms",
     "Metasurface",
     "NoisyConvolution",
+    "NoisyOptics",
     "Operation",
+    "OpticalError",
+    "PSFBench",
+    "PSFError",
+    "PhaseNoise",
+    "PhaseQuantisation",
+    "Rotation",
+    "StrayLight",
+    "Tilt",
+    "WavelengthShift",
+    "YieldCurve",
     "at_sensor",
     "build",
     "cost",
     "count_operations",
     "crossover",
     "estimate_accuracy",
+    "fabricate",
     "kernel_layout",
     "kernel_ridge",
+    "noise_aware",
     "pareto",
     "photons_for_snr",
     "seen_by",
     "sweep",
     "wide_back_end",
     "wide_camera",
+    "yield_curve",
 ]

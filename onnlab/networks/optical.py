@@ -269,7 +269,7 @@ class FourFConvolution(OpticalLayer):
     ----------
     channels, kernels, kernel_size, image_size, camera, weight, sensor
         As for :class:`OpticalLayer`.
-    pitch : float
+    pitch : float or (float, float)
         Distance of the image's samples in metres.
     wavelength, focal_length : float
         Of the light and of both lenses, in metres.
@@ -290,7 +290,7 @@ class FourFConvolution(OpticalLayer):
         image_size: int | Size,
         camera: str = "linear",
         *,
-        pitch: float,
+        pitch: float | tuple[float, float],
         wavelength: float,
         focal_length: float,
         reference: float = 1.0,
@@ -321,9 +321,15 @@ class FourFConvolution(OpticalLayer):
             FourF(self.grid, self.focal_length, ComplexMask(masks.transmission))(self._field(x))
         )
         if self.camera == "square-law":
-            return masks.scale**2 * self.expose(_power(field), generator)
-        bright, dark = (self.expose(_power(self.reference + sign * field), generator) for sign in (1, -1))
+            return masks.scale**2 * self.expose(self.intensity(field), generator)
+        bright, dark = (
+            self.expose(self.intensity(self.reference + sign * field), generator) for sign in (1, -1)
+        )
         return masks.scale / (4 * self.reference) * (bright - dark)
+
+    def intensity(self, field: Tensor) -> Tensor:
+        """Return what a camera sees of a field behind the masks, ``(batch, kernels, ny, nx)``: its square."""
+        return field.real.square() + field.imag.square()
 
     def _field(self, x: Tensor) -> Tensor:
         """Lay out the channels in the input plane: ``(batch, 1, *grid.shape)``."""
@@ -339,7 +345,3 @@ class FourFConvolution(OpticalLayer):
             for full, n in zip(self.grid.shape, self.image_size, strict=True)
         )
         return v[..., rows[:, None], columns]
-
-
-def _power(field: Tensor) -> Tensor:
-    return field.real.square() + field.imag.square()

@@ -26,6 +26,22 @@ def positive_length(name: str, value: object, unit: str = "metres") -> float:
     return number
 
 
+def not_negative(name: str, value: object, unit: str = "metres") -> float:
+    """Return ``value`` as a float; raise unless it is a finite number, zero or above."""
+    number = finite_number(name, value, unit)
+    if number < 0:
+        raise ValueError(f"{name} must not be negative ({unit}), got {number!r}; give 0 to leave it out")
+    return number
+
+
+def share(name: str, value: object) -> float:
+    """Return ``value`` as a float; raise unless it is a number from 0 to 1."""
+    number = finite_number(name, value, "share")
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} must be from 0 to 1, got {number!r}; give a share, not per cent")
+    return number
+
+
 def finite_number(name: str, value: object, unit: str = "metres") -> float:
     """Return ``value`` as a float; raise unless it is one finite real number."""
     if isinstance(value, Tensor) and value.ndim == 0 and not value.is_complex():

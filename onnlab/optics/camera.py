@@ -99,9 +99,9 @@ class Camera(nn.Module):
                 f"quantum_efficiency must be at most 1, got {quantum_efficiency!r}; "
                 "give a fraction, not per cent"
             )
-        self.dark_current = _not_negative("dark_current", dark_current, "electrons per second")
+        self.dark_current = _check.not_negative("dark_current", dark_current, "electrons per second")
         self.exposure_time = _check.positive_length("exposure_time", exposure_time, "seconds")
-        self.read_noise = _not_negative("read_noise", read_noise, "electrons")
+        self.read_noise = _check.not_negative("read_noise", read_noise, "electrons")
         self.full_well = (
             None if full_well is None else _check.positive_length("full_well", full_well, "electrons")
         )
@@ -258,10 +258,3 @@ def _check_generator(generator: torch.Generator | None, intensity: Tensor) -> No
             f"generator must be on the device of intensity, {intensity.device}, got {generator.device}; "
             f'make it with torch.Generator("{intensity.device}")'
         )
-
-
-def _not_negative(name: str, value: object, unit: str) -> float:
-    number = _check.finite_number(name, value, unit)
-    if number < 0:
-        raise ValueError(f"{name} must not be negative ({unit}), got {number!r}; give 0 to leave it out")
-    return number
