@@ -30,14 +30,15 @@ def fabricate(
     Parameters
     ----------
     student : HybridClassifier or HybridSegmenter
-        With a :class:`~onnlab.networks.PSFConvolution`, a :class:`~onnlab.networks.FourFConvolution`, or one of them inside of
-        :class:`NoisyOptics`.
+        With a :class:`~onnlab.networks.PSFConvolution`, a :class:`~onnlab.networks.FourFConvolution`, or one
+        of them inside of :class:`NoisyOptics`.
     errors : OpticalError or sequence of OpticalError
         Applied in this order. No error gives the device of the design.
     generator : Generator
         Of what is drawn: the device. On the CPU.
     bench : PSFBench, optional
-        Measures of the bench of a :class:`~onnlab.networks.PSFConvolution`, which it needs. A 4f system has its own.
+        Measures of the bench of a :class:`~onnlab.networks.PSFConvolution`, which it needs. A 4f system has
+        its own.
 
     Returns
     -------
