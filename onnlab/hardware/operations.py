@@ -108,7 +108,7 @@ def count_operations(
     TypeError
         If the model is no module, or a layer with weights is of a kind that is not counted.
     ValueError
-        If ``spectral`` is unknown, the shape is none, or a layer is made for other images.
+        If ``spectral`` is unknown, the shape is none, or the model does not take such images.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be an nn.Module, got {type(model).__name__}; pass the network itself")
@@ -119,8 +119,15 @@ def count_operations(
     copy = deepcopy(model).to("meta").eval()
     walk = _Walk(copy, spectral == "light", display, [])
     dtype = next((p.dtype for p in copy.parameters() if p.is_floating_point()), torch.float32)
-    with torch.no_grad():
-        copy(torch.zeros(1, *shape, dtype=dtype, device="meta"))
+    try:
+        with torch.no_grad():
+            copy(torch.zeros(1, *shape, dtype=dtype, device="meta"))
+    except RuntimeError as error:
+        raise ValueError(
+            f"input_shape must be one that the model takes, got {tuple(shape)}: {error}; give channels, "
+            "rows and columns of its images, and no model that makes tensors on a device of its own or reads "
+            "their numbers"
+        ) from error
     found = tuple(walk.found)
     if found and found[0].where == "light":
         return found

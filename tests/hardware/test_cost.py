@@ -155,6 +155,17 @@ def test_published_macs_and_the_architectures_that_we_know():
     assert 299 < 64 * math.sqrt(65.9e9 / teacher) < 300
 
 
+def test_published_captures_do_not_grow_with_what_is_read():
+    """56 pairs of pictures against one in three colours, at any one size: far from 3.82 to 2.36."""
+    shape = (3, 64, 64)
+    pairs = cost(HybridSegmenter(PSFConvolution(3, 56, 3, 64)), shape)
+    picture = cost(UNet(), shape)
+    assert (
+        pairs.read / picture.read == pytest.approx(112 / 3) == pytest.approx(pairs.capture / picture.capture)
+    )
+    assert 112 / 3 > 20 * 3.82 / 2.36
+
+
 def test_crossover_where_algebra_puts_it():
     """A camera with a fixed energy pays from the size on where MACs cost more: F + r n^2 = m n^2."""
     constants = replace(FREE, frame=1.0, mac=1e-5)

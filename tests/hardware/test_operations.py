@@ -217,10 +217,23 @@ def test_counts_of_large_images_take_no_memory():
     assert macs(operations, "electronics") == 1024**2 * macs(small, "electronics")
 
 
+class Moody(nn.Module):
+    """Does what its image tells it."""
+
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: count_operations(torch.relu, (1, 8, 8)), TypeError, "model must be an nn.Module"),
+        (
+            lambda: count_operations(LeNet(), (1, 32, 32)),
+            ValueError,
+            r"one that the model takes, got \(1, 32, 32\): .*576.*400",
+        ),
+        (lambda: count_operations(Moody(), (1, 8, 8)), ValueError, "meta tensors; .* reads their numbers"),
         (lambda: count_operations(LeNet(), (28, 28)), ValueError, r"must be \(channels, rows, columns\)"),
         (lambda: count_operations(LeNet(), (1, 28, -28)), ValueError, "input_shape must be at least 1"),
         (lambda: count_operations(LeNet(), (1, 28, 28.0)), TypeError, "whole number"),
