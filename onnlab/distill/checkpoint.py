@@ -91,19 +91,7 @@ def load_checkpoint(path: str | os.PathLike[str], model: nn.Module) -> dict[str,
     ValueError
         If the file is damaged, was not written by :func:`save_checkpoint`, or holds another structure.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["onnlab"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except KeyError as error:
-        raise ValueError(
-            f"{path} must be a file of save_checkpoint, got safetensors without its recipe; "
-            "load it with safetensors.torch.load_file"
-        ) from error
-    except SafetensorError as error:
-        raise ValueError(f"{path} must be a safetensors file ({error}); fetch or make it again") from error
-    if _digest(tensors) != about["sha256"]:
-        raise ValueError(f"{path} is damaged: its weights do not have their SHA-256; fetch or make it again")
+    about, tensors = read_checkpoint(path)
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     saved = {name: tuple(value.shape) for name, value in tensors.items()}
     if own != saved:
@@ -117,6 +105,24 @@ def load_checkpoint(path: str | os.PathLike[str], model: nn.Module) -> dict[str,
     model.load_state_dict(tensors)
     model.eval()
     return about
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return what a file of :func:`save_checkpoint` says of itself, and its tensors by name."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["onnlab"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    except KeyError as error:
+        raise ValueError(
+            f"{path} must be a file of save_checkpoint, got safetensors without its recipe; "
+            "load it with safetensors.torch.load_file"
+        ) from error
+    except SafetensorError as error:
+        raise ValueError(f"{path} must be a safetensors file ({error}); fetch or make it again") from error
+    if _digest(tensors) != about["sha256"]:
+        raise ValueError(f"{path} is damaged: its weights do not have their SHA-256; fetch or make it again")
+    return about, tensors
 
 
 def write_state(path: Path, recipe: Mapping[str, Any], state: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
 from onnlab.hardware.errors import DeadPixels, OpticalError, PhaseNoise, PhaseQuantisation, PSFError
 from onnlab.hardware.estimate import Estimate, estimate_accuracy
+from onnlab.hardware.export_student import export_student, load_student
 from onnlab.hardware.fabrication import YieldCurve, fabricate, noise_aware, yield_curve
 from onnlab.hardware.layout import KernelLayout, kernel_layout
 from onnlab.hardware.light import Aperture, Bandwidth, Brightness, CameraNoise, StrayLight, WavelengthShift
@@ -54,9 +55,11 @@ __all__ = [
     "count_operations",
     "crossover",
     "estimate_accuracy",
+    "export_student",
     "fabricate",
     "kernel_layout",
     "kernel_ridge",
+    "load_student",
     "noise_aware",
     "pareto",
     "photons_for_snr",
