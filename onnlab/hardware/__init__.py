@@ -9,12 +9,14 @@ from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
 from onnlab.hardware.errors import DeadPixels, OpticalError, PhaseNoise, PhaseQuantisation, PSFError
 from onnlab.hardware.estimate import Estimate, estimate_accuracy
+from onnlab.hardware.export_slm import SLMImage, export_slm, read_slm
 from onnlab.hardware.export_student import export_student, load_student
 from onnlab.hardware.fabrication import YieldCurve, fabricate, noise_aware, yield_curve
 from onnlab.hardware.layout import KernelLayout, kernel_layout
 from onnlab.hardware.light import Aperture, Bandwidth, Brightness, CameraNoise, StrayLight, WavelengthShift
 from onnlab.hardware.metasurface import Metasurface
 from onnlab.hardware.operations import Operation, count_operations
+from onnlab.hardware.panel import PhaseCurve, double_phase, onto_panel
 from onnlab.hardware.regression import kernel_ridge, wide_back_end, wide_camera
 from onnlab.hardware.sensor import at_sensor
 from onnlab.hardware.sweep import pareto, sweep
@@ -42,9 +44,11 @@ __all__ = [
     "OpticalError",
     "PSFBench",
     "PSFError",
+    "PhaseCurve",
     "PhaseNoise",
     "PhaseQuantisation",
     "Rotation",
+    "SLMImage",
     "StrayLight",
     "Tilt",
     "WavelengthShift",
@@ -54,15 +58,19 @@ __all__ = [
     "cost",
     "count_operations",
     "crossover",
+    "double_phase",
     "estimate_accuracy",
+    "export_slm",
     "export_student",
     "fabricate",
     "kernel_layout",
     "kernel_ridge",
     "load_student",
     "noise_aware",
+    "onto_panel",
     "pareto",
     "photons_for_snr",
+    "read_slm",
     "seen_by",
     "sweep",
     "wide_back_end",

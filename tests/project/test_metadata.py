@@ -23,7 +23,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 def test_the_library_has_lower_bounds_only() -> None:
     names = {requirement.name for requirement in LIBRARY}
-    assert names == {"torch", "numpy", "matplotlib", "pooch", "filelock", "safetensors", "joblib"}
+    assert names == {"torch", "numpy", "matplotlib", "pillow", "pooch", "filelock", "safetensors", "joblib"}
     for requirement in LIBRARY:
         assert [bound.operator for bound in requirement.specifier] == [">="], requirement
 
