@@ -9,6 +9,8 @@ from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
 from onnlab.hardware.errors import DeadPixels, OpticalError, PhaseNoise, PhaseQuantisation, PSFError
 from onnlab.hardware.estimate import Estimate, estimate_accuracy
+from onnlab.hardware.export_layout import PillarLayout, export_layout, read_layout
+from onnlab.hardware.export_metasurface import export_metasurface, load_metasurface
 from onnlab.hardware.export_slm import SLMImage, export_slm, read_slm
 from onnlab.hardware.export_student import export_student, load_student
 from onnlab.hardware.fabrication import YieldCurve, fabricate, noise_aware, yield_curve
@@ -47,6 +49,7 @@ __all__ = [
     "PhaseCurve",
     "PhaseNoise",
     "PhaseQuantisation",
+    "PillarLayout",
     "Rotation",
     "SLMImage",
     "StrayLight",
@@ -60,16 +63,20 @@ __all__ = [
     "crossover",
     "double_phase",
     "estimate_accuracy",
+    "export_layout",
+    "export_metasurface",
     "export_slm",
     "export_student",
     "fabricate",
     "kernel_layout",
     "kernel_ridge",
+    "load_metasurface",
     "load_student",
     "noise_aware",
     "onto_panel",
     "pareto",
     "photons_for_snr",
+    "read_layout",
     "read_slm",
     "seen_by",
     "sweep",
