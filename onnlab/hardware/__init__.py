@@ -4,6 +4,7 @@ from onnlab.hardware.alignment import Defocus, LateralShift, Magnification, Rota
 from onnlab.hardware.atoms import MetaAtoms
 from onnlab.hardware.benches import PSFBench
 from onnlab.hardware.built import BuiltOptics, NoisyOptics
+from onnlab.hardware.compensation import compensate
 from onnlab.hardware.constants import Constants
 from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
@@ -58,6 +59,7 @@ __all__ = [
     "YieldCurve",
     "at_sensor",
     "build",
+    "compensate",
     "cost",
     "count_operations",
     "crossover",
