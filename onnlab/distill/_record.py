@@ -25,7 +25,7 @@ from onnlab.networks import (
     SpectralPool2d,
     SpectralStack,
 )
-from onnlab.networks.spectral import crop_spectrum, from_spectrum, to_spectrum
+from onnlab.networks.spectra import crop_spectrum, from_spectrum, to_spectrum
 
 DROPOUTS = (
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, F.rrelu,

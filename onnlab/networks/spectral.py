@@ -7,6 +7,14 @@ from torch import Tensor, nn
 
 from onnlab.networks import _check
 from onnlab.networks._check import Size
+from onnlab.networks.spectra import (
+    crop_spectrum,
+    dense_weight,
+    filter_images,
+    from_spectrum,
+    kernel_transfer,
+    to_spectrum,
+)
 from onnlab.optics._check import whole_number
 from onnlab.optics.propagation import fast_length
 
@@ -140,7 +148,7 @@ class SpectralConv2d(nn.Module):
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
         _check.images(x, self.in_channels, self.image_size)
         if self._takes_fft():
-            y = filter_images(x, self.transfer(self.canvas), self.canvas, self.canvas)
+            y = filter_images(x, [self.transfer(self.canvas)], self.canvas, self.canvas)
             rows, columns = ((n - 1) * s + 1 for n, s in zip(self.output_size, self.stride, strict=True))
             y = y[..., : rows : self.stride[0], : columns : self.stride[1]]
         else:
@@ -232,100 +240,6 @@ class SpectralPool2d(nn.Module):
     def extra_repr(self) -> str:
         """Describe the layer in ``print(model)``."""
         return f"{self.image_size} -> {self.output_size}"
-
-
-# Spectra are laid out as (fy, fx, batch, channel), transfer functions as (fy, fx, in, out): a layer is then
-# one small matrix product for each frequency, and the next layer takes its result as it is.
-
-
-def to_spectrum(x: Tensor, canvas: Size) -> Tensor:
-    """Half-plane spectrum ``(fy, fx, batch, channel)`` of images, with zeros behind them up to ``canvas``."""
-    return torch.fft.rfft2(x, s=canvas).permute(2, 3, 0, 1).contiguous()
-
-
-def from_spectrum(spectrum: Tensor, canvas: Size) -> Tensor:
-    """Images ``(batch, channel, *canvas)`` of a half-plane spectrum ``(fy, fx, batch, channel)``."""
-    # One copy in order: a transform along strides takes more than twice the time.
-    return torch.fft.irfft2(spectrum.permute(2, 3, 0, 1).contiguous(), s=canvas)
-
-
-def mix(spectrum: Tensor, transfer: Tensor) -> Tensor:
-    """Multiply spectra by transfer functions and add over the input channels."""
-    if transfer.shape[2] == 1:
-        return spectrum * transfer  # one channel: nothing to add, and faster than a matrix product
-    return torch.matmul(spectrum, transfer)
-
-
-def filter_images(x: Tensor, transfer: Tensor, canvas: Size, output: Size) -> Tensor:
-    """Images ``(batch, out, *output)`` of ``x``, padded to ``canvas``, cropped in frequency and filtered."""
-    spectrum = crop_spectrum(to_spectrum(x, canvas), canvas, output)
-    if transfer.shape[2] > 1:
-        return from_spectrum(mix(spectrum, transfer), output)
-    # One channel in, many out: the few inputs are reordered rather than the many outputs.
-    product = spectrum.permute(2, 3, 0, 1).contiguous() * transfer[:, :, 0].permute(2, 0, 1).contiguous()
-    return torch.fft.irfft2(product, s=output)
-
-
-def crop_spectrum(spectrum: Tensor, canvas: Size, output: Size) -> Tensor:
-    """Keep the low frequencies of a half-plane spectrum; brightness is kept too."""
-    if output == canvas:
-        return spectrum
-    scale = math.prod(output) / math.prod(canvas)
-    return select_low(spectrum, canvas, output) * scale
-
-
-def select_low(spectrum: Tensor, canvas: Size, output: Size) -> Tensor:
-    """Keep the samples of a half plane ``(fy, fx, ...)`` that a half plane of the size ``output`` has.
-
-    A Nyquist sample that was none before is set to zero.
-    """
-    (ny, nx), (my, mx) = canvas, output
-    half = my // 2
-    low = torch.cat([spectrum[: my - half, : mx // 2 + 1], spectrum[ny - half :, : mx // 2 + 1]])
-    keep = torch.ones(low.shape[:2], dtype=torch.bool, device=low.device)
-    if my % 2 == 0 and my < ny:
-        keep[half] = False
-    if mx % 2 == 0 and mx < nx:
-        keep[:, mx // 2] = False
-    return low * keep[(...,) + (None,) * (low.ndim - 2)]
-
-
-def kernel_transfer(weight: Tensor, canvas: Size, before: Size, dilation: Size = (1, 1)) -> Tensor:
-    r"""Transfer function of correlation kernels: ``(fy, fx, in, out)`` from real ``(out, in, ky, kx)``.
-
-    .. math:: H[f] = \sum_k w[k]\, e^{+i 2\pi f (d k - b) / P}
-
-    with dilation :math:`d`, canvas :math:`P` and :math:`b` samples before the first pixel. Two products with
-    small Fourier matrices: for kernels smaller than the canvas cheaper than transforms of padded kernels,
-    and the result needs no reordering.
-    """
-    out_channels, in_channels, ky, kx = weight.shape
-    (py, px), dtype = canvas, weight.dtype
-    at_y, at_x = (d * torch.arange(k) - b for d, k, b in zip(dilation, (ky, kx), before, strict=True))
-    rows = _fourier_matrix(py, py, at_y, dtype).to(weight.device)
-    columns = _fourier_matrix(px // 2 + 1, px, at_x, dtype).to(weight.device)
-    flat = weight.permute(2, 3, 1, 0).reshape(ky, -1).to(rows.dtype)
-    by_rows = (rows @ flat).reshape(py, kx, in_channels * out_channels)
-    return (columns @ by_rows).reshape(py, px // 2 + 1, in_channels, out_channels)
-
-
-def _fourier_matrix(frequencies: int, period: int, positions: Tensor, dtype: torch.dtype) -> Tensor:
-    # Whole turns are taken out in integers, so that the angle keeps its precision.
-    turns = (torch.arange(frequencies)[:, None] * positions) % period
-    angle = 2 * math.pi / period * turns.double()
-    return torch.complex(angle.cos().to(dtype), angle.sin().to(dtype))
-
-
-def dense_weight(weight: Tensor, groups: int) -> Tensor:
-    """Weights of a grouped convolution as those of a plain one: zeros between the groups."""
-    if groups == 1:
-        return weight
-    blocks = weight.unflatten(0, (groups, -1))
-    out, per_group = blocks.shape[1:3]
-    dense = weight.new_zeros(groups, out, groups, per_group, *weight.shape[2:])
-    index = torch.arange(groups)
-    dense[index, :, index] = blocks
-    return dense.flatten(2, 3).flatten(0, 1)
 
 
 def fft_is_faster(in_channels: int, out_channels: int, kernel_size: Size) -> bool:

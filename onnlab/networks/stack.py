@@ -11,16 +11,8 @@ from torch import Tensor, nn
 
 from onnlab.networks import _check
 from onnlab.networks._check import Size
-from onnlab.networks.spectral import (
-    SpectralConv2d,
-    SpectralPool2d,
-    crop_spectrum,
-    filter_images,
-    from_spectrum,
-    mix,
-    select_low,
-    to_spectrum,
-)
+from onnlab.networks.spectra import chain, filter_images, select_low
+from onnlab.networks.spectral import SpectralConv2d, SpectralPool2d
 from onnlab.optics import KernelMask
 from onnlab.optics.propagation import fast_length
 
@@ -87,36 +79,29 @@ class SpectralStack(nn.Sequential):
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``.
 
         The product of all transfer functions has as many rows as the input has channels, a batch as many as
-        it has images: the fewer are carried through the layers.
+        it has images: images and layers are multiplied in the order that is cheapest.
         """
         _check.images(x, self.in_channels, self.image_size)
-        if len(x) > self.in_channels:
-            transfer, offset = self.merged_transfer()
-            y = filter_images(x, transfer, self.canvases[0], self.canvases[-1])
-            return _cut(y, self.output_size, offset)
-        spectrum = to_spectrum(x, self.canvases[0])
-        offset = x.new_zeros(self.in_channels)
-        for layer, canvas, following in self._steps():
-            if isinstance(layer, SpectralPool2d):
-                spectrum = crop_spectrum(spectrum, canvas, following)
-            else:
-                transfer = layer.transfer(canvas)
-                spectrum, offset = mix(spectrum, transfer), _carry(offset, transfer, layer.bias)
-        return _cut(from_spectrum(spectrum, self.canvases[-1]), self.output_size, offset)
+        transfers, offset = self._transfers()
+        y = filter_images(x, transfers, self.canvases[0], self.canvases[-1])
+        return _cut(y, self.output_size, offset)
 
     def merged_transfer(self) -> tuple[Tensor, Tensor]:
         """Return the product of all transfer functions, ``(fy, fx, in, out)``, and the offset ``(out,)``."""
-        total: Tensor | None = None
+        transfers, offset = self._transfers()
+        return chain(transfers), offset
+
+    def _transfers(self) -> tuple[list[Tensor], Tensor]:
+        """Transfer function of each convolution at the frequencies that the output has, and the offset."""
+        transfers: list[Tensor] = []
         offset = next(self.parameters()).real.new_zeros(self.in_channels)
         for layer, canvas, following in self._steps():
             if isinstance(layer, SpectralConv2d):
-                transfer = layer.transfer(canvas)
-                offset = _carry(offset, transfer, layer.bias)
-                total = transfer if total is None else torch.matmul(total, transfer)
-            elif total is not None:
-                total = select_low(total, canvas, following)
-        assert total is not None  # the constructor saw a convolution
-        return total, offset
+                transfers.append(layer.transfer(canvas))
+                offset = _carry(offset, transfers[-1], layer.bias)
+            elif canvas != following:
+                transfers = [select_low(transfer, canvas, following) for transfer in transfers]
+        return transfers, offset
 
     def _steps(self) -> Iterator[tuple[Layer, Size, Size]]:
         layers = cast("Iterator[Layer]", iter(self))
@@ -153,7 +138,7 @@ class SpectralFilter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
         _check.images(x, self.transfer.shape[2], self.image_size)
-        y = filter_images(x, self.transfer, self.canvas, self.output_canvas)
+        y = filter_images(x, [self.transfer], self.canvas, self.output_canvas)
         return _cut(y, self.output_size, self.offset)
 
     def masks(self) -> KernelMask:

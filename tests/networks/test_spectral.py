@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from onnlab.networks import SpectralConv2d, SpectralPool2d
+from onnlab.networks.spectra import kernel_transfer
 from onnlab.networks.spectral import fft_is_faster
 
 KERNELS = [1, 2, 3, 5, (4, 3), (1, 6)]
@@ -60,6 +61,29 @@ def test_a_kernel_as_large_as_the_image():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.testing.assert_close(layer(x), torch_twin(layer, "same", 1, 1, 1)(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [(31, 4), (17, 40)])
+def test_kernels_wider_than_the_canvas_wrap_round(kernel):
+    """A circular kernel longer than the image meets itself, as a sum of waves says and conv2d cannot."""
+    layer = SpectralConv2d(2, 2, kernel, (16, 13), "circular", backend="fft").double()
+    folded = torch.zeros(2, 2, 16, 13, dtype=torch.float64)
+    for i, j in itertools.product(*map(range, kernel)):
+        row, column = (i - layer.before[0]) % 16, (j - layer.before[1]) % 13
+        folded[:, :, row, column] += layer.weight.detach()[:, :, i, j]
+    x = noise(1, 2, 16, 13)
+    spectra = torch.einsum("ncyx,ocyx->noyx", torch.fft.fft2(x), torch.fft.fft2(folded).conj())
+    torch.testing.assert_close(layer(x), torch.fft.ifft2(spectra).real, rtol=0, atol=1e-12)
+
+
+def test_a_transfer_made_under_inference_mode_serves_a_training_later():
+    weight = noise(2, 2, 3, 5).requires_grad_()
+    with torch.inference_mode():
+        first = kernel_transfer(weight, (23, 19), (1, 2))
+    second = kernel_transfer(weight, (23, 19), (1, 2))
+    second.abs().square().sum().backward()
+    torch.testing.assert_close(first, second.detach(), rtol=0, atol=0)
+    assert weight.grad.abs().min() > 0
 
 
 def test_single_precision():

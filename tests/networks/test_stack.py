@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, pad
 
-from onnlab.networks import SpectralConv2d, SpectralPool2d, SpectralStack, merge
+from onnlab.networks import SpectralConv2d, SpectralPool2d, SpectralStack, merge, spectra
 from onnlab.optics import ComplexMask, FourF, Grid
 
 
@@ -57,6 +59,56 @@ def test_merged_equals_the_stack_up_to_the_border(padding):
     torch.testing.assert_close(merged(x), one_by_one, rtol=0, atol=1e-13)
     torch.testing.assert_close(stack(x), one_by_one, rtol=0, atol=1e-13)
     assert merged.transfer.shape[2:] == (1, 6)
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+@pytest.mark.parametrize("widths", [(1, 6, 5), (3, 6, 2, 4), (6, 1, 5, 7), (2, 2)])
+def test_the_order_of_the_products_does_not_matter(widths, batch):
+    """Few channels or few images: layers meet each other first, or the images; the result is the same."""
+    layers = [SpectralConv2d(a, b, 3, (7, 8), "circular", bias=True) for a, b in pairwise(widths)]
+    stack, x = SpectralStack(*layers).double(), noise(batch, widths[0], 7, 8)
+    torch.testing.assert_close(stack(x), layer_by_layer(stack, x), rtol=0, atol=1e-12)
+
+
+def test_a_chain_takes_the_fewest_multiplications(monkeypatch):
+    factors = [noise(2, 3, m, n) for m, n in pairwise((30, 35, 15, 5, 10, 20, 25))]
+    taken = []
+    multiply = spectra._matmul
+
+    def counted(left, right):
+        taken.append(left.shape[2] * right.shape[2] * right.shape[3])
+        return multiply(left, right)
+
+    monkeypatch.setattr(spectra, "_matmul", counted)
+    product = spectra.chain(factors)
+    expected = factors[0]
+    for factor in factors[1:]:
+        expected = expected @ factor
+    torch.testing.assert_close(product, expected, rtol=1e-12, atol=1e-9)
+    assert (
+        sum(taken) == 15125
+    )  # the known optimum of this chain: Cormen et al., Introduction to Algorithms, 15.2
+
+
+def test_a_change_of_the_weights_reaches_the_stack_at_once():
+    stack, x = stack_with_pools("circular"), noise(2, 1, 28, 30)
+    stack(x)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.mul_(-1.5)
+    torch.testing.assert_close(stack(x), layer_by_layer(stack, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("padding", ["same", "circular"])
+def test_gradients_match_finite_differences(padding):
+    layers = [SpectralConv2d(1, 2, 3, (6, 5), padding, bias=True), SpectralPool2d((6, 5), (3, 5))]
+    stack = SpectralStack(*layers, SpectralConv2d(2, 2, (2, 3), (3, 5), padding)).double()
+    names = [name for name, _ in stack.named_parameters()]
+
+    def run(x, *values):
+        return torch.func.functional_call(stack, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(run, (noise(2, 1, 6, 5).requires_grad_(), *stack.parameters()))
 
 
 def test_released_merge_would_wrap_round():
