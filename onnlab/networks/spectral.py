@@ -20,8 +20,11 @@ from onnlab.optics.propagation import fast_length
 
 BACKENDS = ("auto", "fft", "spatial")
 
-# Kernel areas at which spectra overtake direct convolution, see fft_is_faster.
-TRANSFORM_COST, PRODUCT_COST = 360, 3
+# What the parts of a spectral layer cost, in multiplications of conv2d, see fft_is_faster.
+TRANSFORM_COST, PRODUCT_COST, KERNEL_COST = 13, 8, 8
+
+# From this width on, conv2d takes several times as long for gradients: twice is enough to decide.
+WIDE_KERNEL, WIDE_COST = 15, 2
 
 
 class SpectralConv2d(nn.Module):
@@ -147,7 +150,7 @@ class SpectralConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
         _check.images(x, self.in_channels, self.image_size)
-        if self._takes_fft():
+        if self._takes_fft(x):
             y = filter_images(x, [self.transfer(self.canvas)], self.canvas, self.canvas)
             rows, columns = ((n - 1) * s + 1 for n, s in zip(self.output_size, self.stride, strict=True))
             y = y[..., : rows : self.stride[0], : columns : self.stride[1]]
@@ -165,10 +168,18 @@ class SpectralConv2d(nn.Module):
             f"output_size={self.output_size}, circular={self.circular}"
         )
 
-    def _takes_fft(self) -> bool:
+    def _takes_fft(self, x: Tensor) -> bool:
         if self.backend != "auto" or self.free:
             return self.free or self.backend == "fft"
-        return self.groups == 1 and fft_is_faster(self.in_channels, self.out_channels, self.kernel_size)
+        gradients = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
+        return self.groups == 1 and fft_is_faster(
+            x.shape[0],
+            (self.in_channels, self.out_channels),
+            self.kernel_size,
+            self.output_size,
+            self.canvas,
+            gradients,
+        )
 
     def _zeros_around(self, padding: str | int | Size) -> tuple[Size, Size]:
         if padding in ("same", "circular"):
@@ -242,15 +253,36 @@ class SpectralPool2d(nn.Module):
         return f"{self.image_size} -> {self.output_size}"
 
 
-def fft_is_faster(in_channels: int, out_channels: int, kernel_size: Size) -> bool:
-    r"""Tell which backend takes less time on a CPU.
+def fft_is_faster(
+    images: int, channels: Size, kernel_size: Size, output_size: Size, canvas: Size, gradients: bool = False
+) -> bool:
+    r"""Tell which backend takes less time on a CPU, by a count of what each has to do.
 
-    Direct convolution costs :math:`c_i c_o k^2` products a pixel. Spectra cost :math:`c_i + c_o` transforms
-    and :math:`c_i c_o` products, whatever the kernel. So spectra win where
+    Direct convolution multiplies :math:`n c_i c_o k_y k_x` times for each pixel of the output. Spectra cost
 
-    .. math:: k_y k_x > a \frac{c_i + c_o}{c_i c_o} + b
+    .. math:: P \big[ 13\, n (c_i + c_o) \log_2 P + 8\, n c_i c_o + 8\, c_i c_o k_x \big]
 
-    with :math:`a` and :math:`b` from the timings in ``tests/benchmarks``.
+    such multiplications, with :math:`P` samples of the canvas: transforms, products, and the transfer
+    functions of the kernels. The last term is shared by all :math:`n` images, and knows the kernel only by
+    its width.
+    The three factors are fitted to the timings of ``tests/benchmarks``: spectral work runs at a lower rate.
+
+    Parameters
+    ----------
+    images : int
+        Number of images.
+    channels, kernel_size, output_size, canvas : (int, int)
+        Channels in and out; size of the kernels, of the result and of the transforms.
+    gradients : bool
+        A backward pass follows. It costs both sides alike, but for kernels of 15 samples or more, which the
+        backward pass of ``conv2d`` has no fast code for.
     """
-    transforms = (in_channels + out_channels) / (in_channels * out_channels)
-    return math.prod(kernel_size) > TRANSFORM_COST * transforms + PRODUCT_COST
+    (inside, outside), samples = channels, math.prod(canvas)
+    pairs = inside * outside
+    direct = images * pairs * math.prod(kernel_size) * math.prod(output_size)
+    if gradients and max(kernel_size) >= WIDE_KERNEL:
+        direct *= WIDE_COST
+    transforms = TRANSFORM_COST * images * (inside + outside) * math.log2(samples)
+    return direct > samples * (
+        transforms + PRODUCT_COST * images * pairs + KERNEL_COST * pairs * kernel_size[1]
+    )

@@ -150,10 +150,27 @@ def test_pool_drops_what_lies_beyond_the_new_band():
     assert float(SpectralPool2d(16, 8)(fine[None, None]).abs().max()) < 1e-12
 
 
-def test_the_faster_side_depends_on_kernel_and_channels():
-    assert not fft_is_faster(1, 16, (7, 7))
-    assert fft_is_faster(32, 64, (15, 15))
-    assert fft_is_faster(1, 16, (63, 63))
+@pytest.mark.parametrize(
+    ("channels", "size", "narrow", "wide"),  # kernels on either side of every measured crossing
+    [
+        ((1, 16), 28, 13, 27), ((1, 16), 45, 15, 31), ((1, 16), 64, 13, 21), ((1, 16), 224, 13, 21),
+        ((16, 16), 28, 5, 9), ((16, 16), 64, 5, 9), ((16, 16), 101, 5, 9), ((16, 16), 224, 5, 9),
+        ((32, 64), 28, 3, 7), ((32, 64), 64, 3, 7),
+    ],
+)  # fmt: skip
+def test_auto_takes_the_side_that_was_measured_to_be_faster(channels, size, narrow, wide):
+    x = torch.empty(16, channels[0], size, size, device="meta")
+    with torch.no_grad():
+        taken = [SpectralConv2d(*channels, kernel, size)._takes_fft(x) for kernel in (narrow, wide)]
+    assert taken == [False, True]
+
+
+def test_gradients_and_few_images_move_the_crossing():
+    sizes = {"output_size": (64, 64), "canvas": (72, 72)}
+    assert not fft_is_faster(16, (1, 16), (15, 15), **sizes, gradients=False)
+    assert fft_is_faster(16, (1, 16), (15, 15), **sizes, gradients=True)  # no fast code backwards
+    assert not fft_is_faster(1, (32, 64), (7, 7), **sizes)  # the kernels' transforms serve one image only
+    assert fft_is_faster(16, (32, 64), (7, 7), **sizes)
 
 
 @pytest.mark.parametrize(
