@@ -86,15 +86,18 @@ class SpectralStack(nn.Sequential):
         y = filter_images(x, transfers, self.canvases[0], self.canvases[-1])
         return _cut(y, self.output_size, offset)
 
-    def merged_transfer(self) -> tuple[Tensor, Tensor]:
-        """Return the product of all transfer functions, ``(fy, fx, in, out)``, and the offset ``(out,)``."""
+    def merged_transfer(self) -> tuple[Tensor, Tensor | None]:
+        """Return the product of all transfer functions, ``(fy, fx, in, out)``, and the offset ``(out,)``.
+
+        The offset is None if no layer has a bias.
+        """
         transfers, offset = self._transfers()
         return chain(transfers), offset
 
-    def _transfers(self) -> tuple[list[Tensor], Tensor]:
+    def _transfers(self) -> tuple[list[Tensor], Tensor | None]:
         """Transfer function of each convolution at the frequencies that the output has, and the offset."""
         transfers: list[Tensor] = []
-        offset = next(self.parameters()).real.new_zeros(self.in_channels)
+        offset: Tensor | None = None
         for layer, canvas, following in self._steps():
             if isinstance(layer, SpectralConv2d):
                 transfers.append(layer.transfer(canvas))
@@ -117,14 +120,14 @@ class SpectralFilter(nn.Module):
     ----------
     transfer : Tensor
         Complex ``(fy, fx, in, out)`` on the half plane of the last canvas.
-    offset : Tensor
-        Real ``(out,)``: what all biases add up to.
+    offset : Tensor or None
+        Real ``(out,)``: what all biases add up to. None if there were none.
     canvas, output_canvas : (int, int)
         Size of the transform of the input, and of that of the result.
     """
 
     transfer: Tensor
-    offset: Tensor
+    offset: Tensor | None
 
     def __init__(self, stack: SpectralStack) -> None:
         super().__init__()
@@ -132,8 +135,9 @@ class SpectralFilter(nn.Module):
         self.canvas, self.output_canvas = stack.canvases[0], stack.canvases[-1]
         with torch.no_grad():
             transfer, offset = stack.merged_transfer()
-        self.register_buffer("transfer", transfer)
-        self.register_buffer("offset", offset)
+        # A stack of one layer gives its own parameters: copies, so that the filter does not change with them.
+        self.register_buffer("transfer", transfer.clone())
+        self.register_buffer("offset", None if offset is None else offset.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
@@ -202,13 +206,16 @@ def merge(stack: SpectralStack) -> SpectralFilter:
     return SpectralFilter(stack)
 
 
-def _cut(y: Tensor, size: Size, offset: Tensor) -> Tensor:
+def _cut(y: Tensor, size: Size, offset: Tensor | None) -> Tensor:
     """Crop images to a size, and add the constant of each channel."""
-    return y[..., : size[0], : size[1]] + offset[:, None, None]
+    y = y[..., : size[0], : size[1]]
+    return y if offset is None else y + offset[:, None, None]
 
 
-def _carry(offset: Tensor, transfer: Tensor, bias: Tensor | None) -> Tensor:
+def _carry(offset: Tensor | None, transfer: Tensor, bias: Tensor | None) -> Tensor | None:
     """Carry the constant part of an image through a layer: it sees the transfer at zero frequency."""
+    if offset is None:
+        return bias
     offset = offset @ transfer[0, 0].real
     return offset if bias is None else offset + bias
 

@@ -85,9 +85,7 @@ def test_a_chain_takes_the_fewest_multiplications(monkeypatch):
     for factor in factors[1:]:
         expected = expected @ factor
     torch.testing.assert_close(product, expected, rtol=1e-12, atol=1e-9)
-    assert (
-        sum(taken) == 15125
-    )  # the known optimum of this chain: Cormen et al., Introduction to Algorithms, 15.2
+    assert sum(taken) == 15125  # the known optimum: Cormen et al., Introduction to Algorithms, section 15.2
 
 
 def test_a_change_of_the_weights_reaches_the_stack_at_once():
@@ -150,6 +148,25 @@ def test_a_filter_is_fixed_and_saved():
     merged = merge(stack_with_pools())
     assert list(merged.parameters()) == []
     assert set(merged.state_dict()) == {"transfer", "offset"}
+
+
+def test_a_filter_of_one_layer_shares_no_memory_with_it():
+    stack = SpectralStack(SpectralConv2d(1, 2, 1, (6, 5), "circular", bias=True, free=True)).double()
+    merged, x = merge(stack), noise(1, 1, 6, 5)
+    before = merged(x)
+    with torch.no_grad():
+        for parameter in stack.parameters():
+            parameter.mul_(2)
+    torch.testing.assert_close(merged(x), before, rtol=0, atol=0)
+    torch.testing.assert_close(stack(x), 2 * before, rtol=0, atol=1e-12)
+
+
+def test_layers_without_a_bias_have_no_offset():
+    layers = [SpectralConv2d(1, 2, 3, 8, "circular"), SpectralConv2d(2, 2, 3, 8, "circular")]
+    merged = merge(SpectralStack(*layers).double())
+    assert merged.offset is None
+    x = noise(3, 1, 8, 8)
+    torch.testing.assert_close(merged(x), layer_by_layer(layers, x))
 
 
 @pytest.mark.parametrize(
