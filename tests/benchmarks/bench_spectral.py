@@ -22,6 +22,9 @@ SIZES = [28, 64, 128, 224]
 PEER = "fft-conv-pytorch"
 WAYS = ["spatial", "fft", "auto", PEER]
 MOST = 1e11  # products of conv2d
+# Channels, size and kernel of the layers of AlexNet behind the first; the first, of any kernel, is in SHAPES.
+ALEXNET = [((64, 192), 27, 5), ((192, 384), 13, 3), ((384, 256), 13, 3), ((256, 256), 13, 3)]
+SHAPES = [(channels, size) for channels in CHANNELS for size in SIZES] + [((3, 64), 224)]
 
 
 def images(channels: int, size: int) -> torch.Tensor:
@@ -65,18 +68,32 @@ def linear_cascade(way: str) -> Callable[[], object]:
     }[way]
 
 
-LAYERS = [
-    pytest.param(channels, kernel, size, way, id=f"{channels}, {size} px, k = {kernel}: {way}")
-    for channels in CHANNELS
-    for size in SIZES
+def products(channels: tuple[int, int], size: int, kernel: int) -> int:
+    """Multiplications of conv2d."""
+    return BATCH * math.prod(channels) * (size * kernel) ** 2
+
+
+CASES = ALEXNET + [
+    (channels, size, kernel)
+    for channels, size in SHAPES
     for kernel in KERNELS
-    if kernel <= size and BATCH * math.prod(channels) * (size * kernel) ** 2 < MOST
+    if kernel <= size and products(channels, size, kernel) < MOST
+]
+LAYERS = [
+    pytest.param(*case, way, id=f"{case[0]}, {case[1]} px, k = {case[2]}: {way}")
+    for case in CASES
     for way in WAYS
+]
+TRAININGS = [
+    pytest.param(*case, way, id=f"{case[0]}, {case[1]} px, k = {case[2]}: {way}")
+    for case in CASES
+    if products(*case) < MOST / 5
+    for way in ("spatial", "fft", "auto")
 ]
 
 
-@pytest.mark.parametrize(("channels", "kernel", "size", "way"), LAYERS)
-def test_layer(benchmark, channels, kernel, size, way):
+@pytest.mark.parametrize(("channels", "size", "kernel", "way"), LAYERS)
+def test_layer(benchmark, channels, size, kernel, way):
     run = layer(channels, kernel, size, way)
     with torch.no_grad():
         run()
@@ -84,6 +101,21 @@ def test_layer(benchmark, channels, kernel, size, way):
         benchmark.group = f"{channels[0]} -> {channels[1]}, {size} px, k = {kernel}"
         benchmark.name = f"{way}, {peak:.0f} MiB"
         benchmark.pedantic(run, rounds=3)
+
+
+@pytest.mark.parametrize(("channels", "size", "kernel", "way"), TRAININGS)
+def test_training(benchmark, channels, size, kernel, way):
+    # The first layer of a network sees images, which need no gradient.
+    x = images(channels[0], size).requires_grad_(channels[0] > 3)
+    convolution = SpectralConv2d(*channels, kernel, size, backend=way)
+
+    def run() -> None:
+        convolution(x).sum().backward()
+
+    run()
+    benchmark.group = f"forward and backward, {channels[0]} -> {channels[1]}, {size} px, k = {kernel}"
+    benchmark.name = way
+    benchmark.pedantic(run, rounds=3)
 
 
 @pytest.mark.parametrize(
