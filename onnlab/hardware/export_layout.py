@@ -66,12 +66,12 @@ def export_layout(
     than :math:`u` away from it. The same metasurface gives the same bytes.
 
     OASIS keeps the places of a cell as one list of steps. GDSII has no such list and names the cell at each
-    place, so that its file is about ten times larger.
+    place, so that its file is more than ten times larger: 28 MB for a million pillars of 173 widths.
 
     Parameters
     ----------
     metasurface : Metasurface
-        Its pillars.
+        Its pillars. Its aperture is not written: a stop is made in another step.
     path : path
         The file, ending in ``.gds`` (GDSII) or ``.oas`` (OASIS). An older one is replaced.
     classes : int, optional
@@ -114,7 +114,7 @@ def export_layout(
     top.add(gdstk.Label(json.dumps(about, sort_keys=True), (0, 0), layer=LABEL_LAYER))
     y, x = (_lattice(n, period, unit) for n in (ny, nx))
     for width, place in _by_width(units):
-        cell = library.new_cell(f"PILLAR_{width}")
+        cell = library.new_cell(f"W{width}")  # GDSII repeats the name at each place: a short one
         cell.add(gdstk.Polygon(_outline(width, shape) * scale, layer=layer))
         at = np.stack([x[place % nx], y[place // nx]], axis=1)
         reference = gdstk.Reference(cell, tuple(at[0] * scale))
@@ -256,15 +256,16 @@ def _outline(width: int, shape: str) -> np.ndarray:
 
 def _placed(top: Any, scale: float) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the width of each cell and the places ``(n, 2)`` of its references, in database units."""
-    places: dict[str, list[np.ndarray]] = {}
-    cells = {}
+    single: dict[str, list[tuple[float, float]]] = {}  # in GDSII a million of them: no array for each
+    listed: dict[str, list[np.ndarray]] = {}
     for reference in top.references:
-        at = np.array([reference.origin])
         offsets = reference.repetition.get_offsets()
-        name = reference.cell_name
-        places.setdefault(name, []).append(at if len(offsets) == 0 else at + offsets)
-        if name not in cells:
-            cells[name] = reference.cell
-    for name, parts in places.items():
+        if len(offsets):
+            listed.setdefault(reference.cell_name, []).append(offsets + reference.origin)
+        else:
+            single.setdefault(reference.cell_name, []).append(reference.origin)
+    cells = {cell.name: cell for cell in top.dependencies(False)}
+    for name in single.keys() | listed.keys():
         (left, _), (right, _) = cells[name].bounding_box()
-        yield round((right - left) * scale), np.rint(np.concatenate(parts) * scale).astype(np.int64)
+        at = np.concatenate([np.reshape(single.get(name, []), (-1, 2)), *listed.get(name, [])])
+        yield round((right - left) * scale), np.rint(at * scale).astype(np.int64)

@@ -93,7 +93,7 @@ def test_one_cell_for_each_width(tmp_path):
     export_layout(surface, tmp_path / "a.oas", layer=7)
     (top,) = gdstk.read_oas(tmp_path / "a.oas").top_level()
     widths = {round(width * 1e9) for width in surface.widths.flatten().tolist() if width}
-    assert {reference.cell_name for reference in top.references} == {f"PILLAR_{width}" for width in widths}
+    assert {reference.cell_name for reference in top.references} == {f"W{width}" for width in widths}
     assert len(top.references) == len(widths) and not top.polygons
     assert {(p.layer, p.datatype) for p in top.get_polygons()} == {(7, 0)}
     assert [label.layer for label in top.labels] == [LABEL_LAYER]
