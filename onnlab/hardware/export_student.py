@@ -61,7 +61,7 @@ def export_student(
     return save_checkpoint(path, model, {"student": student, "training": dict(recipe or {})})
 
 
-def load_student(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
+def load_student(path: str | os.PathLike[str]) -> tuple[HybridClassifier | HybridSegmenter, dict[str, Any]]:
     """Build a student again from a file of :func:`export_student`.
 
     Parameters
@@ -71,7 +71,7 @@ def load_student(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any
 
     Returns
     -------
-    Module
+    HybridClassifier or HybridSegmenter
         The student in eval mode, with the weights, their type, and what was frozen, as they were.
     dict
         The recipe that it was saved with.
@@ -175,18 +175,18 @@ def _optics(layer: OpticalLayer) -> Description:
     }
 
 
-def _built(student: Description) -> nn.Module:
+def _built(student: Description) -> HybridClassifier | HybridSegmenter:
     """Build the student that was described, with weights that mean nothing yet."""
     with torch.random.fork_rng(devices=[]):  # drawing them leaves no trace
         return BUILD[student["class"]](student).to(getattr(torch, student["dtype"]))
 
 
-def _classifier_of(student: Description) -> nn.Module:
+def _classifier_of(student: Description) -> HybridClassifier:
     names = ("classes", "pool", "hidden")
     return HybridClassifier(_layer(student["optics"]), **{name: student[name] for name in names})
 
 
-def _segmenter_of(student: Description) -> nn.Module:
+def _segmenter_of(student: Description) -> HybridSegmenter:
     coarse = None if student["coarse"] is None else _layer(student["coarse"])
     names = ("classes", "groups", "depth")
     return HybridSegmenter(
@@ -194,7 +194,7 @@ def _segmenter_of(student: Description) -> nn.Module:
     )
 
 
-BUILD: Mapping[str, Callable[[Description], nn.Module]] = {
+BUILD: Mapping[str, Callable[[Description], HybridClassifier | HybridSegmenter]] = {
     "HybridClassifier": _classifier_of,
     "HybridSegmenter": _segmenter_of,
 }
