@@ -8,8 +8,16 @@ from onnlab.hardware.compensation import compensate
 from onnlab.hardware.constants import Constants
 from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
-from onnlab.hardware.errors import DeadPixels, OpticalError, PhaseNoise, PhaseQuantisation, PSFError
+from onnlab.hardware.errors import (
+    DeadPixels,
+    MeasuredPSFs,
+    OpticalError,
+    PhaseNoise,
+    PhaseQuantisation,
+    PSFError,
+)
 from onnlab.hardware.estimate import Estimate, estimate_accuracy
+from onnlab.hardware.etching import WidthError
 from onnlab.hardware.export_layout import PillarLayout, export_layout, read_layout
 from onnlab.hardware.export_metasurface import export_metasurface, load_metasurface
 from onnlab.hardware.export_slm import SLMImage, export_slm, read_slm
@@ -39,6 +47,7 @@ __all__ = [
     "KernelLayout",
     "LateralShift",
     "Magnification",
+    "MeasuredPSFs",
     "MetaAtoms",
     "Metasurface",
     "NoisyConvolution",
@@ -56,6 +65,7 @@ __all__ = [
     "StrayLight",
     "Tilt",
     "WavelengthShift",
+    "WidthError",
     "YieldCurve",
     "at_sensor",
     "build",

@@ -133,10 +133,7 @@ class PSFs(Bench):
     def of(cls, layer: PSFConvolution, bench: PSFBench) -> "PSFs":
         """Return the perfect PSFs of a layer, in a dark window as large as the image."""
         pair = layer.pair()
-        size = zip(layer.image_size, pair.positive.shape[-2:], strict=True)
-        before = [(n // 2 - k // 2, n - k - n // 2 + k // 2) for n, k in size]
-        margins = (*before[1], *before[0])
-        positive, negative = pad(pair.positive, margins), pad(pair.negative, margins)
+        positive, negative = (in_window(psf, layer.image_size) for psf in (pair.positive, pair.negative))
         return cls(1.0, 0.0, layer.sensor, positive, negative, pair.scale, bench)
 
     @property
@@ -155,6 +152,13 @@ class PSFs(Bench):
             size = min(2 * reach + 1, n)
             cuts.append(slice(n // 2 - size // 2, n // 2 - size // 2 + size))
         return self.positive[..., cuts[0], cuts[1]], self.negative[..., cuts[0], cuts[1]]
+
+
+def in_window(psf: Tensor, window: tuple[int, int]) -> Tensor:
+    """Surround PSFs ``(..., ky, kx)`` with darkness; their origin becomes that of the window."""
+    size = zip(window, psf.shape[-2:], strict=True)
+    rows, columns = ((n // 2 - k // 2, n - k - n // 2 + k // 2) for n, k in size)
+    return pad(psf, (*columns, *rows))
 
 
 def each(psfs: PSFs, change: Callable[[Tensor], Tensor]) -> PSFs:

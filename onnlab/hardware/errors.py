@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 
 from onnlab.hardware import _planes as planes
-from onnlab.hardware.benches import Masks, PSFs, each
-from onnlab.optics._check import finite_number, not_negative, share, whole_number
+from onnlab.hardware.benches import Masks, PSFs, each, in_window
+from onnlab.optics._check import finite_number, intensity, not_negative, share, whole_number
 
 
 class OpticalError:
@@ -205,3 +205,39 @@ class PSFError(OpticalError):
             return light * (before / after.where(after > 0, 1))
 
         return each(psfs, missed)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPSFs(OpticalError):
+    """PSFs that are known, such as those measured on a device, or computed from a metasurface.
+
+    They take the place of the perfect ones.
+
+    Parameters
+    ----------
+    positive, negative : Tensor
+        Shares of the light on each sample, none negative, ``(kernels, channels, ky, kx)``, no larger than the
+        image, with their origin at ``(ky // 2, kx // 2)``. ``PSFConvolution.pair()`` returns what to aim at.
+    """
+
+    positive: Tensor
+    negative: Tensor
+
+    def __post_init__(self) -> None:
+        for name in ("positive", "negative"):
+            intensity(getattr(self, name), name)
+
+    def on_psfs(self, psfs: PSFs, generator: Generator) -> PSFs:
+        """Return the known PSFs."""
+        placed = []
+        for name in ("positive", "negative"):
+            given, perfect = getattr(self, name), getattr(psfs, name)
+            ny, nx = psfs.window
+            if given.shape[:-2] != perfect.shape[:-2] or given.shape[-2] > ny or given.shape[-1] > nx:
+                expected = ", ".join(map(str, perfect.shape[:-2]))
+                raise ValueError(
+                    f"{name} must have shape ({expected}, ky, kx), up to {ny} x {nx} samples, got "
+                    f"{tuple(given.shape)}; crop it about its origin"
+                )
+            placed.append(in_window(given.to(perfect), psfs.window))
+        return replace(psfs, positive=placed[0], negative=placed[1])
