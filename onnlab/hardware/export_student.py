@@ -38,7 +38,7 @@ def export_student(
     Parameters
     ----------
     model : HybridClassifier or HybridSegmenter
-        With one of the optical layers of :mod:`onnlab.networks`. All weights are of one type.
+        With one of the optical layers of ``onnlab.networks``. All weights are of one type.
     path : path
         The file, ending in ``.safetensors`` by custom. An older one is replaced.
     recipe : mapping, optional
