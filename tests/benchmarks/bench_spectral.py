@@ -92,6 +92,7 @@ TRAININGS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning")  # by the peer
 @pytest.mark.parametrize(("channels", "size", "kernel", "way"), LAYERS)
 def test_layer(benchmark, channels, size, kernel, way):
     run = layer(channels, kernel, size, way)
