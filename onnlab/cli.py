@@ -1,4 +1,4 @@
-"""The command line: ``onnlab data ACTION``, ``onnlab run NAME`` and ``onnlab export WHAT``."""
+"""The command line: ``onnlab data ACTION``, ``run NAME``, ``estimates`` and ``export WHAT``."""
 
 import argparse
 import sys
@@ -12,7 +12,17 @@ from onnlab.data.cache import FOLDER, MADE, SHIPPED, local_path
 from onnlab.data.carvana import CREDIT as CARVANA
 from onnlab.data.scenes import CREDIT as SCENES
 from onnlab.data.sources import SOURCES
-from onnlab.experiments import EXPERIMENTS, SCALES, format_table, run, table
+from onnlab.experiments import (
+    BUDGETS,
+    DEVICES,
+    EXPERIMENTS,
+    SCALES,
+    compare_estimates,
+    format_estimates,
+    format_table,
+    run,
+    table,
+)
 from onnlab.hardware import (
     PhaseCurve,
     double_phase,
@@ -71,6 +81,14 @@ def parser() -> argparse.ArgumentParser:
     running.add_argument("--device", default="cpu", help="cpu or cuda")
     running.add_argument("--data-note", help="what is special about your copy of the data, for every line")
     running.set_defaults(run=run_experiment)
+
+    estimates = commands.add_parser(
+        "estimates", help="accuracy before and after training, device by device", formatter_class=shown
+    )
+    estimates.add_argument("--scale", choices=SCALES, default=SCALES[0], help="a minute, or hours")
+    estimates.add_argument("--out", type=Path, help="a file .jsonl to keep and continue the results in")
+    estimates.add_argument("--jobs", type=int, default=1, help="devices at a time, of one thread each")
+    estimates.set_defaults(run=run_estimates)
 
     exporting = commands.add_parser("export", help="files for the bench and the clean room")
     kinds = exporting.add_subparsers(required=True, metavar="WHAT")
@@ -144,6 +162,18 @@ def run_experiment(options: argparse.Namespace) -> None:
         report=lambda text: print(text, file=sys.stderr, flush=True),
     )
     print(format_table(table(lines)))
+
+
+def run_estimates(options: argparse.Namespace) -> None:
+    """Estimate and train devices, and print how well the two agree."""
+    lines = compare_estimates(
+        DEVICES,
+        BUDGETS[options.scale],
+        out=options.out,
+        jobs=options.jobs,
+        report=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    print(format_estimates(lines))
 
 
 def list_data(options: argparse.Namespace) -> None:

@@ -1,29 +1,51 @@
 """The experiments of the book: declared here, run by ``onnlab run NAME``, kept in ``results/``."""
 
 from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, ntkd, sclc, when_kd_helps
+from onnlab.experiments.estimates import (
+    BUDGETS,
+    DEVICES,
+    Agreement,
+    Budget,
+    agreement,
+    compare_estimates,
+    estimated_and_trained,
+    format_estimates,
+    spearman,
+    trained_accuracy,
+)
 from onnlab.experiments.lines import append, check_line, read
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
 from onnlab.experiments.tables import Gain, TableRow, format_table, gain, table, tables_of
 
 __all__ = [
+    "BUDGETS",
+    "DEVICES",
     "EXPERIMENTS",
     "SCALES",
+    "Agreement",
+    "Budget",
     "Experiment",
     "Gain",
     "Row",
     "Run",
     "TableRow",
     "Trial",
+    "agreement",
     "append",
     "check_line",
+    "compare_estimates",
+    "estimated_and_trained",
+    "format_estimates",
     "format_table",
     "gain",
     "ntkd",
     "read",
     "run",
     "sclc",
+    "spearman",
     "table",
     "tables_of",
+    "trained_accuracy",
     "when_kd_helps",
 ]

@@ -1,5 +1,6 @@
 """A candidate for a device, as a few numbers, and the untrained network that it stands for."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -95,8 +96,28 @@ class NoisyConvolution(IdealConvolution):
         y = super().readings(x, generator)
         if not self.noise:
             return y
-        level = self.noise * y.detach().square().mean().sqrt()
-        return y + level * torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+        return y + self._level(y) * torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+
+    def expected(self, x: Tensor) -> Tensor:
+        r"""Return the mean over the noise of what a call returns, images and result as there.
+
+        A linear or square-law camera reads what it would read without noise. A rectified one reads
+
+        .. math:: \operatorname{E} \max(a + \sigma n, 0) = a\,\Phi(a/\sigma) + \sigma\,\varphi(a/\sigma)
+
+        with the density :math:`\varphi` and distribution :math:`\Phi` of a Gaussian number :math:`n`.
+        """
+        y = super().readings(x, None)
+        if self.camera != "rectified":
+            return y
+        if not self.noise:
+            return torch.relu(y)
+        level = self._level(y)
+        z = y / level
+        return y * torch.special.ndtr(z) + level * (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
+
+    def _level(self, y: Tensor) -> Tensor:
+        return self.noise * y.detach().square().mean().sqrt().clamp(min=torch.finfo(y.dtype).tiny)
 
 
 def build(device: Device, data: Dataset, seed: int) -> HybridClassifier:

@@ -4,15 +4,16 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import conv2d, one_hot
 
 from onnlab.data import Dataset
 from onnlab.distill import ntk
-from onnlab.hardware.device import Device, build, seen_by
+from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
 from onnlab.hardware.regression import kernel_ridge, wide_back_end, wide_features
 from onnlab.optics._check import one_of, whole_number
 
@@ -121,9 +122,13 @@ def estimate_accuracy(
 
     Notes
     -----
-    Noise is drawn for each reading of each image, once, before a rectification and the pool. Behind a linear
-    camera and a pool of :math:`P` pixels that is a ridge, :math:`\sigma^2/P` times the number of pooled
-    readings on the diagonal of the training images, and noise on the new images besides.
+    Noise: a network that is trained sees each image many times, each time with other noise. So the kernel of
+    the training images is that of readings averaged over the noise, :meth:`NoisyConvolution.expected`. The
+    others are read once, and noise is drawn for each of their readings. What training does about noise, it
+    does by the ridge: behind a linear camera and a linear read-out, least squares over all noise of variance
+    :math:`\sigma^2` is ridge regression with :math:`n_{\mathrm{train}} \sigma^2 / P` and a pool of :math:`P`
+    pixels. That ridge is among those that the noisy validation images choose from. Infinitely many kernels
+    average all noise out.
 
     Source: Xiang et al. (2025), arXiv:2508.08421, with infinitely many kernels. That cannot tell devices of
     different numbers of kernels apart.
@@ -183,13 +188,24 @@ def _features(device: Device, data: Dataset, images: Tensor, seed: int) -> Tenso
 
 def _tangent(device: Device, data: Dataset, images: Tensor, seed: int) -> Tensor:
     """Empirical tangent kernel of the untrained network."""
-    model, train = build(device, data, seed), data.train.images
-    rows = []
+    network, train = build(device, data, seed), data.train.images
+    optics = cast(NoisyConvolution, network.optics)
+    model = nn.Sequential(_Averaged(optics, train), network.pool, network.back_end)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for block in (None, *images[len(train) :].split(len(train))):
-            torch.manual_seed(seed)  # the training images come first: their noise is the same for each block
-            rows.append(ntk(model, train, block).T)
+        torch.manual_seed(seed)
+        rows = [ntk(model, train), *(ntk(model, train, x).T for x in images[len(train) :].split(len(train)))]
     return torch.cat(rows)
+
+
+class _Averaged(nn.Module):
+    """A noisy convolution that averages the noise out for one batch, the very tensor ``often``."""
+
+    def __init__(self, optics: NoisyConvolution, often: Tensor) -> None:
+        super().__init__()
+        self.optics, self.often = optics, often
+
+    def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        return self.optics.expected(x) if x is self.often else self.optics(x, generator)
 
 
 def _infinite(
@@ -204,9 +220,8 @@ def _infinite(
 
     if device.camera == "linear" or (device.camera == "square-law" and pixels <= MOST_PIXELS):
         gram, own = _gram(wide_features(images, size, device.pool, device.camera), n)
-        level = _noise_level(device, images)
-        gram.diagonal().add_(level)
-        return accuracy(gram, own + level), 0.0
+        own[n:] += _noise_level(device, images)
+        return accuracy(gram, own), 0.0
     count = MANY // BATCHES
     step = max(1, ENTRIES * device.pool**2 // (len(images) * images.shape[-2] * images.shape[-1]))
     batches = []
@@ -222,10 +237,13 @@ def _infinite(
 
 
 def _maps(device: Device, data: Dataset, images: Tensor, seed: int) -> Tensor:
-    """Pooled readings of all images, flat, of random kernels."""
-    model, generator = build(device, data, seed), Generator().manual_seed(seed)
+    """Pooled readings of all images, flat, of random kernels; those of the training images averaged."""
+    model, generator, n = build(device, data, seed), Generator().manual_seed(seed), len(data.train)
+    optics = cast(NoisyConvolution, model.optics)
     with torch.no_grad():
-        return torch.cat([model.pool(model.optics(x, generator)).flatten(1) for x in images.split(CHUNK)])
+        readings = [optics.expected(x) for x in images[:n].split(CHUNK)]
+        readings += [optics(x, generator) for x in images[n:].split(CHUNK)]
+        return torch.cat([model.pool(y).flatten(1) for y in readings])
 
 
 def _gram(blocks: Iterable[Tensor], n: int) -> tuple[Tensor, Tensor]:

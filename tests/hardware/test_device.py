@@ -77,3 +77,20 @@ def test_noise_has_the_level_that_was_asked_for(camera: str) -> None:
 def test_noise_comes_before_the_rectification() -> None:
     layer = NoisyConvolution(1, 2, 5, 28, "rectified", noise=0.3)
     assert layer(torch.rand(2, 1, 28, 28)).min() == 0
+
+
+@pytest.mark.parametrize("camera", ["linear", "rectified", "square-law"])
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_the_expected_readings_are_the_mean_of_many(camera: str, noise: float) -> None:
+    x, generator = tiny().test.images[:2], Generator().manual_seed(0)
+    weight = torch.randn(2, 1, 3, 3, generator=generator)
+    layer, clean = (NoisyConvolution(1, 2, 3, 8, camera, noise=n, weight=weight) for n in (noise, 0.0))
+    level = noise * clean.readings(x, None).square().mean().sqrt().item()
+    mean = torch.stack([layer(x, generator) for _ in range(2000)]).mean(0)
+    assert (mean - layer.expected(x)).abs().max() <= 5 * level / 2000**0.5 + 1e-5
+
+
+def test_expected_readings_of_darkness() -> None:
+    layer = NoisyConvolution(1, 2, 3, 8, "rectified", noise=0.5)
+    found = layer.expected(torch.zeros(1, 1, 8, 8))
+    assert found.min() >= 0 and found.max() < 1e-30

@@ -5,12 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LinearRegression, Ridge
 from torch import Generator
 
 from onnlab.data import Dataset, load
-from onnlab.hardware import Device, Estimate, build, estimate_accuracy
-from onnlab.hardware.estimate import RIDGES, _features, _gram, _infinite, _interval, _noise_level, _tangent
+from onnlab.hardware import Device, Estimate, build, estimate_accuracy, kernel_ridge
+from onnlab.hardware.estimate import RIDGES, _gram, _infinite, _interval, _maps, _noise_level, _tangent
 
 
 @cache
@@ -109,21 +109,38 @@ def test_a_tangent_kernel_put_together_from_blocks() -> None:
 
 
 @pytest.mark.parametrize(("camera", "tolerance"), [("linear", 0.05), ("square-law", 0.15)])
-def test_noise_is_a_ridge(camera: str, tolerance: float) -> None:
-    """On average over many kernels it adds to the diagonal what the closed form says."""
+def test_noise_of_new_images_is_averaged_out_but_for_their_own_length(camera: str, tolerance: float) -> None:
+    """Over many kernels: the closed form of what noise adds to the kernel of an image with itself."""
     data, count = small(), 5000  # the fourth power of a Gaussian spreads widely: three deviations
-    few = Dataset("few", data.train.subset(10, 0), data.validation, data.test, data.classes, "")
-    images = few.train.images
+    few = Dataset("few", data.train.subset(4, 0), data.validation, data.test, data.classes, "")
+    images = few.train.images.repeat(2, 1, 1, 1)
     device, clean = Device(count, 3, camera, noise=1.0), Device(count, 3, camera)
-    added = (_features(device, few, images, 0) - _features(clean, few, images, 0)) / count
+    noisy, quiet = (_maps(d, few, images, 0) for d in (device, clean))
+    assert torch.equal(noisy[:4], quiet[:4])
+    added = (noisy.square().sum(1) - quiet.square().sum(1))[4:].mean().item() / count
     # Kernels of variance 1/3d give readings of a third of the power, and their squares of a ninth.
     expected = _noise_level(device, images) / (3 if camera == "linear" else 9)
-    assert added.diagonal().mean().item() == pytest.approx(expected, rel=tolerance)
-    assert abs((added.sum() - added.diagonal().sum()).item()) / 90 < 0.02 * expected
+    assert added == pytest.approx(expected, rel=tolerance)
+    cross = ((noisy[4:] - quiet[4:]) @ quiet[:4].T).mean().item() / count
+    assert abs(cross) < 0.03 * expected
+
+
+def test_training_on_much_noise_is_a_ridge() -> None:
+    """Least squares over 200 noisy copies of each image, and ridge regression on clean ones."""
+    generator, n, variance = Generator().manual_seed(0), 30, 0.09
+    x, new = (torch.randn(m, 5, generator=generator, dtype=torch.float64) for m in (n, 8))
+    y = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+    copies = x.repeat(200, 1)
+    copies += variance**0.5 * torch.randn(copies.shape, generator=generator, dtype=torch.float64)
+    fitted = LinearRegression().fit(copies.numpy(), y.repeat(200, 1).numpy()).predict(new.numpy())
+    unit = (x - x.mean(0)).square().sum().item() / n
+    found = kernel_ridge(x @ x.T, y, new @ x.T, (n * variance / unit,))[0].numpy()
+    plain = LinearRegression().fit(x.numpy(), y.numpy()).predict(new.numpy())
+    assert np.abs(found - fitted).max() < 0.2 * np.abs(plain - fitted).max()
 
 
 def test_noise_costs_accuracy() -> None:
-    clean, noisy = (quick(Device(4, 5, pool=2, noise=noise)).mean for noise in (0.0, 3.0))
+    clean, noisy = (quick(Device(4, 5, pool=2, noise=noise)).mean for noise in (0.0, 6.0))
     assert noisy < clean - 0.1
 
 
