@@ -28,6 +28,7 @@ def scenes(
     channels: int = 1,
     objects: int = 5,
     noise: float = 0.03,
+    figure_ground: bool = False,
     seed: int = 0,
 ) -> Dataset:
     """Make pictures of digits, discs, rectangles, triangles and rings that cover each other, and their masks.
@@ -48,6 +49,8 @@ def scenes(
         Objects painted in each picture. Some may end up hidden.
     noise : float
         Standard deviation of the noise of each pixel, where white is 1.
+    figure_ground : bool
+        Tell two classes apart only: ``"background"``, which is 0, and ``"object"`` of any kind, 1.
     seed : int
         The same seed gives the same pictures.
 
@@ -78,8 +81,10 @@ def scenes(
         painter = _Painter(digits[name], shape, channels, objects, noise, generator)
         sizes = [len(part) for part in torch.arange(whole_number(name, count)).split(CHUNK)]
         pixels, labels = zip(*(painter.paint(n) for n in sizes), strict=True)
-        splits[name] = Split(torch.cat(pixels), torch.cat(labels))
-    return Dataset("scenes", splits["train"], splits["validation"], splits["test"], CLASSES, CREDIT)
+        classes = torch.cat(labels)
+        splits[name] = Split(torch.cat(pixels), classes.clamp(max=1) if figure_ground else classes)
+    names = (CLASSES[0], "object") if figure_ground else CLASSES
+    return Dataset("scenes", splits["train"], splits["validation"], splits["test"], names, CREDIT)
 
 
 class _Painter:

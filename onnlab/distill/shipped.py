@@ -11,8 +11,10 @@ from torch import nn
 from onnlab.data import load
 from onnlab.distill.augment import Augmentation, random_shift
 from onnlab.distill.checkpoint import load_checkpoint
+from onnlab.distill.objectives import CrossEntropy, Objective
+from onnlab.distill.segmentation import Dice
 from onnlab.distill.training import described, evaluate, fit
-from onnlab.networks import LeNet, SmallCNN
+from onnlab.networks import LeNet, SmallCNN, UNet
 
 FOLDER = Path(__file__).with_name("weights")
 
@@ -29,16 +31,20 @@ class Pretrained:
         What its type is called with.
     data : str
         See :func:`onnlab.data.load`; it must be in the package, so that everybody can train it.
+    data_options : mapping
+        What :func:`onnlab.data.load` is called with, beside the name.
     labels : int, optional
         How many training images, drawn by the seed; all if not given.
-    epochs, seed, batch_size, learning_rate, augment
+    objective, epochs, seed, batch_size, learning_rate, augment
         See :func:`fit`. The first weights follow from the seed, too.
     """
 
     network: type[nn.Module]
     options: Mapping[str, Any] = field(default_factory=dict)
     data: str = "mnist-mini"
+    data_options: Mapping[str, Any] = field(default_factory=dict)
     labels: int | None = None
+    objective: Objective = CrossEntropy()  # noqa: RUF009  # frozen
     epochs: int
     seed: int = 0
     batch_size: int = 64
@@ -52,13 +58,19 @@ class Pretrained:
             "model": self.network.__name__,
             "options": dict(self.options),
             "data": self.data,
+            **self._data_options,
             "labels": self.labels,
+            "objective": described(self.objective),
             "epochs": self.epochs,
             "seed": self.seed,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "augment": described(self.augment),
         }
+
+    @property
+    def _data_options(self) -> dict[str, Any]:
+        return {"data_options": dict(self.data_options)} if self.data_options else {}
 
     def build(self) -> nn.Module:
         """Return the network with its first weights; torch's global generator stays as it is."""
@@ -81,12 +93,13 @@ class Pretrained:
         dict
             Its recipe, as :func:`pretrained` returns it.
         """
-        data, model = load(self.data), self.build()
+        data, model = load(self.data, **self.data_options), self.build()
         if self.labels is not None:
             data = replace(data, train=data.train.subset(self.labels, self.seed))
         history = fit(
             model,
             data,
+            self.objective,
             epochs=self.epochs,
             seed=self.seed,
             batch_size=self.batch_size,
@@ -98,6 +111,7 @@ class Pretrained:
         return model, {
             **history.recipe,
             "options": dict(self.options),
+            **self._data_options,
             "labels": self.labels,
             "epoch": history.kept,
             "validation_accuracy": history.best.validation_accuracy,
@@ -116,6 +130,16 @@ PRETRAINED: Mapping[str, Pretrained] = {
         f"lenet-2000-{seed}": Pretrained(network=LeNet, labels=2000, seed=seed, epochs=25, learning_rate=6e-3)
         for seed in range(3)
     },
+    "unet-scenes": Pretrained(
+        network=UNet,
+        options={"channels": 1, "classes": 2, "width": 8, "levels": 3},
+        data="scenes",
+        data_options={"size": 32, "figure_ground": True},
+        objective=CrossEntropy() + Dice(),
+        epochs=20,
+        batch_size=16,
+        learning_rate=1e-2,
+    ),
 }
 """The trained networks by name: teachers of the chapters. ``python -m onnlab.distill.make_pretrained`` makes
 their files anew from what is declared here."""

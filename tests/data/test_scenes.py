@@ -46,6 +46,13 @@ def test_a_longer_training_split_leaves_the_others_as_they_are():
     assert torch.equal(few.validation.labels, many.validation.labels)
 
 
+def test_figure_and_ground_are_the_same_pictures_with_two_classes():
+    every, two = scenes(24, **SMALL), scenes(24, figure_ground=True, **SMALL)
+    assert two.classes == ("background", "object")
+    assert torch.equal(two.train.pixels, every.train.pixels)
+    assert torch.equal(two.test.labels == 1, every.test.labels != 0) and two.test.labels.max() == 1
+
+
 def test_no_two_pictures_are_the_same():
     data = scenes(24, **{**SMALL, "train": 600})  # more than are painted at a time
     every = torch.cat([data.train.pixels, data.validation.pixels, data.test.pixels])

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 import torch
@@ -13,13 +14,18 @@ from onnlab.distill.shipped import FOLDER, weights_file
 NAMES = list(PRETRAINED)
 MEASURED = {"epoch", "validation_accuracy", "test_accuracy", "history"}
 FIXED = {
-    "parameters", "images", "objective", "optimiser", "schedule", "clip", "keep", "autocast", "channels_last"
+    "parameters", "images", "optimiser", "schedule", "clip", "keep", "autocast", "channels_last"
 }  # fmt: skip
+
+
+@lru_cache
+def data_of(name):
+    return load(PRETRAINED[name].data, **PRETRAINED[name].data_options)
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return load("mnist-mini")
+    return data_of("lenet")
 
 
 def answers(model, split):
@@ -41,16 +47,17 @@ def test_the_recipe_in_the_file_is_the_declared_one(name):
     declared = PRETRAINED[name].settings
     assert {setting: recipe[setting] for setting in declared} == declared
     assert recipe.keys() == declared.keys() | FIXED | MEASURED
-    assert recipe["images"] == (declared["labels"] or 6000)
+    assert recipe["images"] == (declared["labels"] or len(data_of(name).train))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_accuracy_is_as_written_and_validation_chose_the_epoch(name, digits):
+def test_the_accuracy_is_as_written_and_validation_chose_the_epoch(name):
     model, recipe = pretrained(name)
+    data = data_of(name)
     assert not model.training
     # The accuracy is the share of 4 000 or 1 000 images; another processor may turn one that is on the edge.
-    assert evaluate(model, digits.test).accuracy == pytest.approx(recipe["test_accuracy"], abs=1.5 / 4000)
-    validation = evaluate(model, digits.validation).accuracy
+    assert evaluate(model, data.test).accuracy == pytest.approx(recipe["test_accuracy"], abs=1.5 / 4000)
+    validation = evaluate(model, data.validation).accuracy
     assert validation == pytest.approx(recipe["validation_accuracy"], abs=1.5 / 1000)
     history = recipe["history"]
     assert all(len(column) == recipe["epochs"] for column in history.values())
@@ -74,15 +81,16 @@ def test_an_unknown_name_is_answered_with_the_known_ones():
 # part in ten million change 0.2 to 0.8 % of the answers of these two networks in the end, and the accuracy by
 # at most 0.2 points; another seed changes 1.6 % of the answers or more. The bound lies between.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lenet-unshifted", "lenet"])
-def test_training_by_the_recipe_gives_the_network_again(name, digits):
+@pytest.mark.parametrize("name", ["lenet-unshifted", "lenet", "unet-scenes"])
+def test_training_by_the_recipe_gives_the_network_again(name):
     shipped, recipe = pretrained(name)
+    test = data_of(name).test
     model, again = pretrained(name, train=True)
     assert {key: again[key] for key in again.keys() - MEASURED} == {
         key: recipe[key] for key in recipe.keys() - MEASURED
     }
     assert again.keys() == recipe.keys()
-    assert (answers(model, digits.test) == answers(shipped, digits.test)).float().mean() > 0.987
+    assert (answers(model, test) == answers(shipped, test)).float().mean() > 0.987
     assert abs(again["test_accuracy"] - recipe["test_accuracy"]) < 0.006
 
 
