@@ -7,6 +7,7 @@ from onnlab.hardware.built import BuiltOptics, NoisyOptics
 from onnlab.hardware.compensation import compensate
 from onnlab.hardware.constants import Constants
 from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
+from onnlab.hardware.design import PSFDesign, design_psf, shape_error
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
 from onnlab.hardware.errors import (
     DeadPixels,
@@ -55,6 +56,7 @@ __all__ = [
     "Operation",
     "OpticalError",
     "PSFBench",
+    "PSFDesign",
     "PSFError",
     "PhaseCurve",
     "PhaseNoise",
@@ -73,6 +75,7 @@ __all__ = [
     "cost",
     "count_operations",
     "crossover",
+    "design_psf",
     "double_phase",
     "estimate_accuracy",
     "export_layout",
@@ -91,6 +94,7 @@ __all__ = [
     "read_layout",
     "read_slm",
     "seen_by",
+    "shape_error",
     "sweep",
     "wide_back_end",
     "wide_camera",

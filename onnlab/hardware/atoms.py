@@ -2,7 +2,9 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -106,7 +108,7 @@ class MetaAtoms:
         transmission = polar(torch.ones_like(phase), phase, torch.complex128)
         return cls(widths, transmission, tuple(NITRIDE_FITS), period=293e-9, height=750e-9, shape="square")
 
-    @property
+    @cached_property
     def phase(self) -> Tensor:
         """Unwrapped phase ``(n, colours)`` in radians, float64."""
         return torch.from_numpy(np.unwrap(self.transmission.to(torch.complex128).angle().numpy(), axis=0))
@@ -129,6 +131,12 @@ class MetaAtoms:
             "the nearest of them, or make MetaAtoms from a table for this wavelength"
         )
 
+    def only(self, wavelengths: Sequence[float]) -> "MetaAtoms":
+        """Return the library with these of its wavelengths (metres) alone, in this order."""
+        columns = [self.colour(wavelength) for wavelength in wavelengths]
+        own = tuple(self.wavelengths[column] for column in columns)
+        return replace(self, transmission=self.transmission[:, columns], wavelengths=own)
+
     def transmit(self, widths: Tensor) -> Tensor:
         """Return the complex transmission ``(colours, *widths.shape)`` of pillars, differentiable in widths.
 
@@ -142,14 +150,13 @@ class MetaAtoms:
         share = (widths - table[lower]) / (table[upper] - table[lower])
         phase = self.phase.T.to(widths)
         modulus = self.transmission.abs().T.to(widths)
-        pillar = widths != 0
-        one, zero = torch.ones_like(widths), torch.zeros_like(widths)
-        bare = table[0] > 0
+        empty = widths == 0
+        bare = float(table[0]) > 0 and is_true(empty.any())
         columns = []
         for p, m in zip(phase, modulus, strict=True):
             turn, size = p[lower] + share * (p[upper] - p[lower]), m[lower] + share * (m[upper] - m[lower])
             if bare:
-                turn, size = torch.where(pillar, turn, zero), torch.where(pillar, size, one)
+                turn, size = turn.where(~empty, 0.0), size.where(~empty, 1.0)
             columns.append(torch.complex(size * torch.cos(turn), size * torch.sin(turn)))
         return torch.stack(columns)
 

@@ -8,6 +8,7 @@ from scipy.special import j1
 
 from onnlab.hardware import MetaAtoms, Metasurface, at_sensor
 from onnlab.optics import Grid, SamplingWarning, circular_aperture, propagate, psf, spherical_wave
+from tests.hardware.light import direct_sum
 
 NITRIDE = MetaAtoms.silicon_nitride()
 GREEN = 532e-9
@@ -190,17 +191,6 @@ def test_light_through_it_keeps_its_energy_and_its_colours():
 
 
 # Behind it
-
-
-def direct_sum(u, grid, z, sensor):
-    """The first Rayleigh-Sommerfeld integral, point by point."""
-    out = torch.zeros(sensor.shape, dtype=torch.complex128)
-    for i, y in enumerate(sensor.y):
-        for j, x in enumerate(sensor.x):
-            r = torch.sqrt((grid.y[:, None] - y) ** 2 + (grid.x - x) ** 2 + z**2)
-            wave = torch.polar(torch.ones_like(r), grid.wavenumber * r) * (1 / r - 1j * grid.wavenumber)
-            out[i, j] = (u * wave / r**2).sum() * z / (2 * math.pi) * grid.dy * grid.dx
-    return out
 
 
 @pytest.mark.parametrize("scatter", [0.0, 3.0])
