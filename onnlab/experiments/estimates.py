@@ -67,13 +67,13 @@ class Budget:
     epochs: int
     learning_rates: tuple[float, ...]
     seeds: int
-    method: str = "tangent"
+    method: str = "features"
     batch_size: int = 32
     data: str = "mnist-mini"
 
 
 BUDGETS = {
-    "chapter": Budget(500, 500, draws=1, epochs=20, learning_rates=(1e-2, 5e-2), seeds=1),
+    "chapter": Budget(500, 500, draws=4, epochs=20, learning_rates=(1e-2, 5e-2), seeds=1),
     "full": Budget(2000, 1000, draws=4, epochs=40, learning_rates=(3e-3, 1e-2, 3e-2), seeds=3),
 }
 """By scale, as :data:`onnlab.experiments.SCALES`."""

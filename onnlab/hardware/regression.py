@@ -14,7 +14,14 @@ from onnlab.optics._check import one_of, whole_number
 PAIRS = 2**21  # pairs of patches whose angles are held at a time
 
 
-def kernel_ridge(kernel: Tensor, targets: Tensor, cross: Tensor, ridges: Sequence[float]) -> Tensor:
+def kernel_ridge(
+    kernel: Tensor,
+    targets: Tensor,
+    cross: Tensor,
+    ridges: Sequence[float],
+    *,
+    shared: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     r"""Return the predictions of kernel ridge regression, for many ridges at the price of one.
 
     .. math:: \hat y = \bar y + \tilde K_{*} (\tilde K + \lambda \bar\mu I)^{-1} (y - \bar y), \qquad
@@ -23,6 +30,16 @@ def kernel_ridge(kernel: Tensor, targets: Tensor, cross: Tensor, ridges: Sequenc
     The tilde takes off the mean over the training images in the space of features, which is what a bias
     does that costs nothing. The ridge :math:`\lambda` is in units of the mean eigenvalue
     :math:`\bar\mu`, so that the scale of the kernel changes nothing.
+
+    The kernel lets each class learn on its own. Parameters that all classes share come with their gradients
+    :math:`J` of the outputs; then the kernel is :math:`K \otimes I + J J^T`, of all pairs of images and
+    classes. It is never made. With :math:`D = \operatorname{diag}(\mu) + \lambda \bar\mu I` and all in the
+    basis :math:`U`,
+
+    .. math:: s = (I + J^T D^{-1} J)^{-1} J^T D^{-1} (y - \bar y), \qquad
+        \hat y = \bar y + \tilde K_{*} U D^{-1} (y - \bar y - J s) + J_{*} s
+
+    the step :math:`s` of the shared parameters, and the regression on what it leaves (Woodbury's identity).
 
     Parameters
     ----------
@@ -34,6 +51,9 @@ def kernel_ridge(kernel: Tensor, targets: Tensor, cross: Tensor, ridges: Sequenc
         Of other images with the training images, ``(m, n)``.
     ridges : sequence of float
         The :math:`\lambda`, above zero.
+    shared : (Tensor, Tensor), optional
+        Gradients by parameters that the classes share, ``(n, classes, p)`` and ``(m, classes, p)``. Each
+        ridge then costs a product of ``(p, n * classes)`` with its transpose.
 
     Returns
     -------
@@ -45,7 +65,7 @@ def kernel_ridge(kernel: Tensor, targets: Tensor, cross: Tensor, ridges: Sequenc
     ValueError
         If the shapes do not fit, or a ridge is not above zero.
     """
-    n = len(targets)
+    n, classes = targets.shape
     if kernel.shape != (n, n) or cross.ndim != 2 or cross.shape[1] != n:
         raise ValueError(
             f"kernel and cross must be ({n}, {n}) and (m, {n}) for {n} targets, got {tuple(kernel.shape)} "
@@ -53,15 +73,32 @@ def kernel_ridge(kernel: Tensor, targets: Tensor, cross: Tensor, ridges: Sequenc
         )
     if not ridges or min(ridges) <= 0:
         raise ValueError(f"ridges must be above zero, at least one, got {tuple(ridges)}; use 1e-8 for none")
+    none = targets.new_zeros(n, classes, 0), targets.new_zeros(len(cross), classes, 0)
+    gradients, others = (part.double() for part in shared or none)
+    if gradients.shape[:2] != (n, classes) or others.shape != (len(cross), *gradients.shape[1:]):
+        raise ValueError(
+            f"shared must be ({n}, {classes}, p) and ({len(cross)}, {classes}, p), got "
+            f"{tuple(gradients.shape)} and {tuple(others.shape)}"
+        )
     kernel, cross, targets = kernel.double(), cross.double(), targets.double()
     column = kernel.mean(0)
     centred, other = (k - k.mean(1, keepdim=True) - column + column.mean() for k in (kernel, cross))
     values, vectors = torch.linalg.eigh(centred)
-    mean = targets.mean(0)
-    shares, turned = vectors.T @ (targets - mean), other @ vectors
     values = values.clamp(min=0)
-    unit = values.mean().item() or 1.0  # a kernel without any differences predicts the mean
-    return torch.stack([mean + turned @ (shares / (values + r * unit)[:, None]) for r in ridges])
+    mean, middle = targets.mean(0), gradients.mean(0)
+    shares, turned = vectors.T @ (targets - mean), other @ vectors
+    steps = (vectors.T @ (gradients - middle).flatten(1)).unflatten(1, gradients.shape[1:])
+    # A kernel without any differences predicts the mean.
+    unit = (values.mean() + steps.square().sum() / (n * classes)).item() or 1.0
+    found = []
+    for ridge in ridges:
+        weight = 1 / (values + ridge * unit)
+        rows = (steps * weight.sqrt()[:, None, None]).flatten(0, 1)
+        pull = torch.einsum("ncp,nc->p", steps, shares * weight[:, None])
+        step = torch.linalg.solve(torch.eye(rows.shape[1], dtype=rows.dtype) + rows.T @ rows, pull)
+        rest = weight[:, None] * (shares - steps @ step)
+        found.append(mean + turned @ rest + (others - middle) @ step)
+    return torch.stack(found)
 
 
 def wide_back_end(kernel: Tensor, left: Tensor, right: Tensor, depth: int) -> Tensor:

@@ -25,7 +25,7 @@ from onnlab.experiments import (
 )
 from onnlab.hardware import Device, estimate_accuracy
 
-TINY = replace(BUDGETS["chapter"], n_train=100, n_validation=100, epochs=2, method="features")
+TINY = replace(BUDGETS["chapter"], n_train=100, n_validation=100, draws=1, epochs=2)
 TWO = (Device(1, 3, "rectified", pool=7), Device(8, 5, pool=4))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LinearRegression, Ridge
-from torch import Generator
+from torch import Generator, Tensor
 
 from onnlab.data import Dataset, load
 from onnlab.hardware import Device, Estimate, build, estimate_accuracy, kernel_ridge
@@ -18,6 +18,12 @@ def small() -> Dataset:
     data = load("mnist-mini")
     parts = (data.train.subset(600, 0), data.validation.subset(200, 0), data.test.subset(300, 0))
     return Dataset("small", *parts, data.classes, data.credit)
+
+
+def few(train: int, validation: int) -> Dataset:
+    data = small()
+    parts = (data.train.subset(train, 0), data.validation.subset(validation, 0), data.test)
+    return Dataset("few", *parts, data.classes, data.credit)
 
 
 def quick(device: Device, **options: object) -> Estimate:
@@ -38,9 +44,9 @@ def test_the_test_split_as_scikit_learn_would_do_it() -> None:
         )
     y = np.eye(10)[train.labels]
     unit = np.square(x - x.mean(0)).sum() / 600
-    fits = [Ridge(alpha=r * unit, solver="cholesky").fit(x, y) for r in RIDGES[4:]]
+    fits = [Ridge(alpha=r * unit, solver="svd").fit(x, y) for r in RIDGES]
     right = [(f.predict(valid).argmax(1) == data.validation.labels.numpy()).mean() for f in fits]
-    chosen = RIDGES[4:].index(found.ridges[0])
+    chosen = RIDGES.index(found.ridges[0])
     assert right[chosen] == pytest.approx(max(right), abs=1e-12)
     expected = (fits[chosen].predict(test).argmax(1) == data.test.labels.numpy()).mean()
     assert found.mean == pytest.approx(expected, abs=0.004)  # one image in 300, at a tie in rounding
@@ -88,34 +94,49 @@ def test_the_same_seed_gives_the_same_estimate(method: str) -> None:
     assert one.draws == two.draws != other.draws
 
 
-def test_a_tangent_kernel_put_together_from_blocks() -> None:
-    """Jacobians of the whole network, by autograd, one image at a time."""
-    data = small()
-    data = Dataset(
-        "few", data.train.subset(10, 0), data.validation.subset(14, 0), data.test, data.classes, ""
-    )
-    device = Device(2, 3, "rectified", hidden=(5,))
-    images = torch.cat([data.train.images, data.validation.images])
+def jacobian(device: Device, data: Dataset, images: Tensor, part: str) -> Tensor:
+    """Gradients of the outputs ``(n, classes, p)`` by autograd, one image and class at a time."""
     model = build(device, data, 3)
+    parameters = list(getattr(model, part).parameters())
     rows = []
     for image in images:
         outputs = model(image[None])[0]
-        parts = [torch.autograd.grad(o, list(model.parameters()), retain_graph=True) for o in outputs]
-        rows.append(torch.cat([g.flatten() for part in parts for g in part]))
-    jacobian = torch.stack(rows)
-    torch.testing.assert_close(
-        _tangent(device, data, images, 3), jacobian @ jacobian[:10].T, rtol=1e-4, atol=1e-5
+        found = [torch.autograd.grad(one, parameters, retain_graph=True) for one in outputs]
+        rows.append(torch.stack([torch.cat([g.flatten() for g in by]) for by in found]))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("camera", ["linear", "rectified", "square-law"])
+@pytest.mark.parametrize("size", [3, 4])
+def test_the_tangent_kernel_of_a_linear_read_out_is_exact(camera: str, size: int) -> None:
+    data = few(10, 14)
+    device, images = Device(2, size, camera), torch.cat([data.train.images, data.validation.images])
+    kernel, shared = _tangent(device, data, images, 3)
+    assert shared is not None
+    torch.testing.assert_close(shared, jacobian(device, data, images, "optics"), rtol=1e-4, atol=1e-6)
+    back = jacobian(device, data, images, "back_end")
+    found = torch.einsum("icp,jdp->ijcd", back, back[:10])
+    torch.testing.assert_close(found, kernel[..., None, None] * torch.eye(10), rtol=1e-4, atol=1e-5)
+
+
+def test_the_tangent_kernel_of_hidden_layers_is_the_mean_over_the_classes() -> None:
+    data = few(10, 14)
+    device, images = (
+        Device(2, 3, "rectified", hidden=(5,)),
+        torch.cat([data.train.images, data.validation.images]),
     )
+    back = jacobian(device, data, images, "back_end")
+    expected = torch.einsum("icp,jcp->ij", back, back[:10]) / 10
+    torch.testing.assert_close(_tangent(device, data, images, 3)[0], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("camera", "tolerance"), [("linear", 0.05), ("square-law", 0.15)])
 def test_noise_of_new_images_is_averaged_out_but_for_their_own_length(camera: str, tolerance: float) -> None:
     """Over many kernels: the closed form of what noise adds to the kernel of an image with itself."""
-    data, count = small(), 5000  # the fourth power of a Gaussian spreads widely: three deviations
-    few = Dataset("few", data.train.subset(4, 0), data.validation, data.test, data.classes, "")
-    images = few.train.images.repeat(2, 1, 1, 1)
+    data, count = few(4, 1), 5000  # the fourth power of a Gaussian spreads widely: three deviations
+    images = data.train.images.repeat(2, 1, 1, 1)
     device, clean = Device(count, 3, camera, noise=1.0), Device(count, 3, camera)
-    noisy, quiet = (_maps(d, few, images, 0) for d in (device, clean))
+    noisy, quiet = (_maps(d, data, images, 0) for d in (device, clean))
     assert torch.equal(noisy[:4], quiet[:4])
     added = (noisy.square().sum(1) - quiet.square().sum(1))[4:].mean().item() / count
     # Kernels of variance 1/3d give readings of a third of the power, and their squares of a ninth.
@@ -156,8 +177,7 @@ def test_many_kernels_reach_the_infinite_value(camera: str) -> None:
 @pytest.mark.slow
 def test_the_closed_form_and_many_kernels_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnlab.hardware.estimate.MOST_PIXELS", 0)
-    data, device = small(), Device(1, 3, "square-law", noise=0.5)
-    data = Dataset("few", data.train.subset(200, 0), data.validation, data.test, data.classes, "")
+    data, device = few(200, 200), Device(1, 3, "square-law", noise=0.5)
     images = torch.cat([data.train.images, data.validation.images])
     by_kernels, error = _infinite(device, data, images, "validation", [0, 1, 2, 3])
     monkeypatch.setattr("onnlab.hardware.estimate.MOST_PIXELS", 9)

@@ -58,6 +58,32 @@ def test_a_kernel_of_nothing_predicts_the_mean() -> None:
     torch.testing.assert_close(found[0], y.mean(0).expand(3, 2))
 
 
+@pytest.mark.parametrize("p", [3, 90])
+def test_shared_parameters_as_one_large_kernel(p: int) -> None:
+    """The kernel of all pairs of images and classes, made and solved as it stands."""
+    n, m, classes, ridge = 12, 5, 3, 0.2
+    x, new, y = random(n, 6), random(m, 6, seed=1), random(n, classes, seed=2)
+    one, other = random(n, classes, p, seed=3), random(m, classes, p, seed=4)
+    found = kernel_ridge(x @ x.T, y, new @ x.T, (ridge,), shared=(one, other))[0]
+
+    centre = x.mean(0)
+    j, j_new = ((part - one.mean(0)).flatten(0, 1) for part in (one, other))
+    large, cross = (
+        torch.kron((left - centre) @ (x - centre).T, torch.eye(classes, dtype=x.dtype)) + by @ j.T
+        for left, by in ((x, j), (new, j_new))
+    )
+    model = KernelRidge(alpha=ridge * large.trace().item() / (n * classes), kernel="precomputed")
+    fitted = model.fit(large.numpy(), (y - y.mean(0)).flatten().numpy()).predict(cross.numpy())
+    expected = y.mean(0) + torch.from_numpy(fitted).unflatten(0, (m, classes))
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_shared_parameters_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"shared must be \(4, 1, p\) and \(2, 1, p\)"):
+        gradients = torch.ones(4, 1, 3), torch.ones(2, 1, 4)
+        kernel_ridge(torch.eye(4), torch.ones(4, 1), torch.ones(2, 4), (1.0,), shared=gradients)
+
+
 @pytest.mark.parametrize(
     ("kernel", "cross", "ridges", "message"),
     [
