@@ -119,7 +119,7 @@ def compare_estimates(
 
     Parameters
     ----------
-    devices : iterable of Device
+    devices : iterable of onnlab.hardware.Device
         Such as :data:`DEVICES`.
     budget : Budget
         Such as ``BUDGETS["chapter"]``.
@@ -158,7 +158,7 @@ def few(data: Dataset, budget: Budget) -> Dataset:
 def trained_accuracy(device: Device, data: Dataset, budget: Budget, seed: int) -> float:
     """Return the test accuracy of a device after training, with the learning rate that validation chose.
 
-    All training images of ``data`` are used: see :func:`few`.
+    All training images of ``data`` are used.
     """
     seen = seen_by(device, data)
     reached = []
