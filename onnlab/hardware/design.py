@@ -130,8 +130,9 @@ def design_psf(
 ) -> PSFDesign:
     r"""Find the pillars whose PSFs, subtracted, make up a kernel.
 
-    Three stages. The kernel is split into two PSFs that light can have (:func:`onnlab.optics.signed_kernel_pair`); each is
-    drawn on the sensor, a weight as an even square of one pixel; and the widths of the pillars follow it
+    Three stages. The kernel is split into two PSFs that light can have
+    (:func:`onnlab.optics.signed_kernel_pair`); each is drawn on the sensor, a weight as an even square of one
+    pixel; and the widths of the pillars follow it
     down the gradient of :func:`shape_error` by Adam, within the table of the library. All colours share the
     pillars, as they do on a chip: the more colours, the less well each is served.
 
