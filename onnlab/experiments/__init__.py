@@ -1,6 +1,6 @@
 """The experiments of the book: declared here, run by ``onnlab run NAME``, kept in ``results/``."""
 
-from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, ntkd, sclc, when_kd_helps
+from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, ntkd, sclc, segmentation, when_kd_helps
 from onnlab.experiments.estimates import (
     BUDGETS,
     DEVICES,
@@ -43,6 +43,7 @@ __all__ = [
     "read",
     "run",
     "sclc",
+    "segmentation",
     "spearman",
     "table",
     "tables_of",

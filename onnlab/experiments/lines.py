@@ -37,6 +37,9 @@ RESULTS: dict[str, tuple[type, ...]] = {
 }
 """What a line holds as well if the run did not fail."""
 
+PIXELS: dict[str, tuple[type, ...]] = {"test_miou": (float,), "validation_miou": (float,)}
+"""What it holds, too, if each pixel has a label: then these decide and are shown, not the accuracies."""
+
 
 def check_line(line: object) -> None:
     """Raise unless this is a line as ``FIELDS`` and ``RESULTS`` say.
@@ -49,7 +52,8 @@ def check_line(line: object) -> None:
     if not isinstance(line, Mapping):
         raise ValueError(f"a line must be a JSON object, got {type(line).__name__}")
     failed = line.get("error") is not None
-    expected = FIELDS if failed else {**FIELDS, **RESULTS}
+    pixels = PIXELS if line.keys() & PIXELS.keys() else {}
+    expected = FIELDS if failed else {**FIELDS, **RESULTS, **pixels}
     if line.keys() != expected.keys():
         missing, unknown = sorted(expected.keys() - line.keys()), sorted(line.keys() - expected.keys())
         raise ValueError(f"a line must hold the fields of the schema; missing {missing}, unknown {unknown}")
@@ -60,11 +64,18 @@ def check_line(line: object) -> None:
             raise ValueError(f"{name} must be {wanted}, got {value!r}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value}")
-    for name in () if failed else ("test_accuracy", "validation_accuracy"):
+    for name in () if failed else ("test_accuracy", "validation_accuracy", *pixels):
         if not 0 <= line[name] <= 1:
             raise ValueError(f"{name} must be from 0 to 1, got {line[name]}")
     if line["settings"].get("seed") != line["seed"]:
         raise ValueError(f"seed must be that of the settings, got {line['seed']}")
+
+
+def score(line: Line, split: str) -> float:
+    """Return the accuracy on ``"validation"`` or ``"test"``, or the mIoU where each pixel has a label."""
+    value = line.get(f"{split}_miou", line[f"{split}_accuracy"])
+    assert isinstance(value, float)
+    return value
 
 
 def read(path: Path) -> list[Line]:

@@ -67,7 +67,7 @@ def missing(experiment: Experiment, found: Mapping[Row, TableRow], seeds: int) -
 
 
 def results_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
-    """Return the test accuracies as a Markdown table, a line for each declared row that has runs."""
+    """Return the test scores as a Markdown table, a line for each declared row that has runs."""
     varying = _varying(experiment.rows)
     lines = [
         [
@@ -83,7 +83,7 @@ def results_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
     head = [
         "Row",
         *map(str.capitalize, varying),
-        "Test accuracy (%)",
+        f"Test {score_name(found)} (%)",
         "Seeds",
         "Chosen on validation",
         "Seconds a training",
@@ -147,13 +147,18 @@ def with_tables(text: str, tables: str) -> str:
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 
+def score_name(found: Mapping[Row, TableRow]) -> str:
+    """Return what the numbers of a table are: ``"accuracy"`` or ``"mIoU"``."""
+    return next(iter(found.values())).score
+
+
 def percent(row: TableRow) -> str:
     """Mean and standard deviation in per cent."""
     return f"{100 * row.mean:.2f}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else "")
 
 
 def gain_cells(one: Gain) -> tuple[str, str, str]:
-    """Mean, interval and verdict of a gain, in points of accuracy."""
+    """Mean, interval and verdict of a gain, in points."""
     mean, low, high = (f"{100 * value:+.2f}".replace("-", "−") for value in (one.mean, one.low, one.high))
     if one.n == 1:
         return mean, "one seed", "nothing yet"
@@ -176,7 +181,9 @@ def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
         for row in experiment.rows
         if row in found
     ]
-    return markdown_table(["Row", "Test accuracy (%)", "Seeds", "Gain (95 % interval)"], lines, left=(0,))
+    return markdown_table(
+        ["Row", f"Test {score_name(found)} (%)", "Seeds", "Gain (95 % interval)"], lines, left=(0,)
+    )
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
-from onnlab.experiments.lines import Line, append, read
+from onnlab.experiments.lines import Line, append, read, score
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
 from onnlab.experiments.tables import chosen_trial
 from onnlab.experiments.training import Place, commit, execute
@@ -110,4 +110,4 @@ def _sentence(one: Run, line: Line) -> str:
     what += f"{one.trial}, seed {one.seed}: "
     if line["error"] is not None:
         return f"{what}failed, {line['error'].splitlines()[-1]}"
-    return f"{what}test {line['test_accuracy']:.2%}, {line['seconds']:.0f} s"
+    return f"{what}test {score(line, 'test'):.2%}, {line['seconds']:.0f} s"

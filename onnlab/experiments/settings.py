@@ -10,25 +10,44 @@ from typing import Any
 
 from torch import nn
 
-from onnlab.data import available
+from onnlab.data import Dataset, available, load
 from onnlab.distill import Augmentation, compose, random_flip, random_shift
-from onnlab.networks import AlexNet, HybridClassifier, IdealConvolution, LeNet, SmallCNN
+from onnlab.networks import (
+    AlexNet,
+    HybridClassifier,
+    HybridSegmenter,
+    IdealConvolution,
+    LeNet,
+    SmallCNN,
+    UNet,
+)
 
 VERSION = 1
 """Of the recipe: raise it when the same settings come to mean another training; all runs are made anew."""
 
 
-def _lenet(channels: int, classes: int, image_size: int) -> nn.Module:
+ImageSize = int | tuple[int, int]
+
+
+def _lenet(channels: int, classes: int, image_size: ImageSize) -> nn.Module:
     if image_size != 28:
         raise ValueError(f"network 'LeNet' needs images of 28 pixels, got {image_size}; use 'SmallCNN-16'")
     return LeNet(channels, classes)
 
 
 def _hybrid(
-    channels: int, classes: int, image_size: int, *, kernels: int, hidden: tuple[int, ...]
+    channels: int, classes: int, image_size: ImageSize, *, kernels: int, hidden: tuple[int, ...]
 ) -> HybridClassifier:
     optics = IdealConvolution(channels, kernels, 7, image_size)
     return HybridClassifier(optics, classes, pool=4, hidden=hidden)
+
+
+def _unet(channels: int, classes: int, image_size: ImageSize, *, width: int) -> UNet:
+    return UNet(channels, classes, width=width, levels=3)
+
+
+def _segmenter(channels: int, classes: int, image_size: ImageSize) -> HybridSegmenter:
+    return HybridSegmenter(IdealConvolution(channels, 56, 3, image_size), classes, depth=2)
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -39,8 +58,18 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "AlexNet": AlexNet,
     "Hybrid-8": partial(_hybrid, kernels=8, hidden=(64,)),
     "Hybrid-16": partial(_hybrid, kernels=16, hidden=(256, 64)),
+    "UNet-8": partial(_unet, width=8),
+    "UNet-16": partial(_unet, width=16),
+    "Segmenter": _segmenter,
 }
-"""Networks by name, each called with ``channels``, ``classes`` and ``image_size``."""
+"""Networks by name, each called with ``channels``, ``classes`` and ``image_size``, a pair if not square."""
+
+TASKS: dict[str, Callable[[], Dataset]] = {
+    **{name: partial(load, name) for name in available()},
+    "scenes-24": partial(load, "scenes", size=24, figure_ground=True),
+    "camvid-cars": lambda: load("camvid").against_rest("car"),
+}
+"""Data sets by name: those of :func:`onnlab.data.load`, and tasks that are made of them."""
 
 FRONTS = ("nonlinear", "linear", "relu-in-pool")
 """The network as it is; its strictly linear counterpart; that counterpart with a ReLU behind each pool."""
@@ -60,6 +89,11 @@ KERNELS: dict[str, dict[str, Any]] = {
     "head": {"parameters": ["back_end"], "teacher_parameters": ["classifier"]},
     "one projection": {"projections": 1},
     "four projections": {"projections": 4},
+    "last level": {
+        "projections": 4,
+        "parameters": ["back_end.blocks.1", "back_end.logits"],
+        "teacher_parameters": ["decoder.blocks.1", "decoder.logits"],
+    },
 }
 """What :class:`onnlab.distill.NTKD` is called with, by name."""
 
@@ -111,7 +145,7 @@ class Row:
     network : str
         One of :data:`NETWORKS`.
     data : str
-        See :func:`onnlab.data.load`.
+        One of :data:`TASKS`.
     epochs : int
         Passes over the training images.
     front : str
@@ -131,7 +165,8 @@ class Row:
     temperatures : tuple of float
         Those to try.
     alpha : float, optional
-        As in :func:`onnlab.distill.kd_loss`; given with temperatures, and only then.
+        As in :func:`onnlab.distill.kd_loss`; given with temperatures, and only then. With 1, labels do not
+        enter.
     kernel : str, optional
         One of :data:`KERNELS`: learn the teacher's tangent kernel, too.
     betas : tuple of float
@@ -162,7 +197,7 @@ class Row:
     def __post_init__(self) -> None:
         for what, known in (
             ("network", NETWORKS),
-            ("data", available()),
+            ("data", TASKS),
             ("front", FRONTS),
             ("augment", AUGMENTATIONS),
             ("kernel", KERNELS),

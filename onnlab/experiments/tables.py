@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnlab.experiments.lines import Line
+from onnlab.experiments.lines import PIXELS, Line, score
 from onnlab.experiments.settings import TUNED, VERSION, Experiment, Row, Trial, any_run
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """Test accuracy of one row of an experiment, over its seeds.
+    """Test scores of one row of an experiment, over its seeds.
 
     Parameters
     ----------
@@ -27,10 +27,12 @@ class TableRow:
         How many there were to choose from.
     n : int
         Number of seeds.
+    score : str
+        What the numbers are: ``"accuracy"``, or ``"mIoU"`` where each pixel has a label.
     mean, std : float
-        Of the test accuracy, from 0 to 1; ``std`` with ``n - 1`` in the denominator, NaN for one seed.
-    accuracies : tuple of (int, float)
-        Each seed with its test accuracy.
+        Of the test score, from 0 to 1; ``std`` with ``n - 1`` in the denominator, NaN for one seed.
+    scores : tuple of (int, float)
+        Each seed with its test score.
     seconds : float
         Of one training, mean over the seeds; other work on the machine counts in.
     notes : tuple of str
@@ -46,9 +48,10 @@ class TableRow:
     trial: Trial
     trials: int
     n: int
+    score: str
     mean: float
     std: float
-    accuracies: tuple[tuple[int, float], ...]
+    scores: tuple[tuple[int, float], ...]
     seconds: float
     notes: tuple[str, ...]
 
@@ -57,7 +60,7 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
     """Return mean, spread and number of seeds for each row, in the order in which rows first appear.
 
     Lines belong to one row if they agree in all but the seed and what is tuned, their teachers' included. Of
-    the trials that seed 0 made, the one with the highest validation accuracy counts; among equals the lowest
+    the trials that seed 0 made, the one with the highest validation score counts; among equals the lowest
     validation loss decides. Runs that failed are left out.
     """
     return list(_tabulated(lines).values())
@@ -95,8 +98,8 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
         if best is None:
             continue
         alike = [line for line in group if _trial(line) == best]
-        seeds = sorted((line["seed"], line["test_accuracy"]) for line in alike)
-        values = [accuracy for _, accuracy in seeds]
+        seeds = sorted((line["seed"], score(line, "test")) for line in alike)
+        values = [value for _, value in seeds]
         first = group[0]
         rows[name] = TableRow(
             experiment=first["experiment"],
@@ -108,9 +111,10 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             trial=best,
             trials=len({_trial(line) for line in group if line["seed"] == 0}),
             n=len(values),
+            score="mIoU" if first.keys() >= PIXELS.keys() else "accuracy",
             mean=statistics.fmean(values),
             std=statistics.stdev(values) if len(values) > 1 else math.nan,
-            accuracies=tuple(seeds),
+            scores=tuple(seeds),
             seconds=statistics.fmean(line["seconds"] for line in alike),
             notes=tuple(sorted({line["data_note"] for line in alike if line["data_note"]})),
         )
@@ -122,12 +126,12 @@ def chosen_trial(lines: Iterable[Line]) -> Trial | None:
     tried = [line for line in lines if line["seed"] == 0 and line["error"] is None]
     if not tried:
         return None
-    return _trial(max(tried, key=lambda line: (line["validation_accuracy"], -line["validation_loss"])))
+    return _trial(max(tried, key=lambda line: (score(line, "validation"), -line["validation_loss"])))
 
 
 @dataclass(frozen=True)
 class Gain:
-    """How much more accurate one row is than another, seed by seed.
+    """How much better one row scores than another, seed by seed.
 
     Parameters
     ----------
@@ -151,7 +155,7 @@ class Gain:
 
 
 def gain(better: TableRow, worse: TableRow) -> Gain:
-    r"""Return the gain in test accuracy of one row over another, paired over their seeds.
+    r"""Return the gain in the test score of one row over another, paired over their seeds.
 
     With the differences :math:`d_s` of :math:`n` seeds, their mean and standard deviation :math:`s_d`, the
     interval is :math:`\bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt n`. It supposes that differences are normally
@@ -166,7 +170,7 @@ def gain(better: TableRow, worse: TableRow) -> Gain:
     -----
     Source: Student (1908), DOI 10.1093/biomet/6.1.1.
     """
-    first, second = dict(better.accuracies), dict(worse.accuracies)
+    first, second = dict(better.scores), dict(worse.scores)
     differences = [first[seed] - second[seed] for seed in first if seed in second]
     n = len(differences)
     if n == 0:
@@ -208,7 +212,7 @@ def student_t(degrees: int, level: float = 0.95) -> float:
 
 def format_table(rows: Sequence[TableRow]) -> str:
     """Return the table as text, a line for each row."""
-    head = ("scale", "data", "row", "labels", "augment", "chosen", "test accuracy", "seeds")
+    head = ("scale", "data", "row", "labels", "augment", "chosen", "score", "test", "seeds")
     cells = [
         (
             row.scale,
@@ -217,6 +221,7 @@ def format_table(rows: Sequence[TableRow]) -> str:
             "all" if row.labels is None else str(row.labels),
             row.augment,
             str(row.trial),
+            row.score,
             f"{row.mean:.2%}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else ""),
             str(row.n),
         )

@@ -13,21 +13,23 @@ import torch
 from torch import nn
 
 import onnlab
-from onnlab.data import Dataset, load
+from onnlab.data import Dataset
 from onnlab.data.sources import SOURCES
 from onnlab.distill import (
     KD,
     NTKD,
     CrossEntropy,
+    Dice,
     History,
     Objective,
     evaluate,
     fit,
     load_checkpoint,
     save_checkpoint,
+    segmentation_scores,
 )
 from onnlab.experiments.lines import Line
-from onnlab.experiments.settings import AUGMENTATIONS, KERNELS, NETWORKS, VERSION, Row, Run
+from onnlab.experiments.settings import AUGMENTATIONS, KERNELS, NETWORKS, TASKS, VERSION, Row, Run
 from onnlab.networks import linear_counterpart
 
 
@@ -55,8 +57,9 @@ class Place:
 
 def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """Return the network of a row, with weights by torch's global generator."""
-    channels, image_size, _ = image_shape
-    network = NETWORKS[row.network](channels=channels, classes=classes, image_size=image_size)
+    channels, ny, nx = image_shape
+    size = ny if ny == nx else (ny, nx)
+    network = NETWORKS[row.network](channels=channels, classes=classes, image_size=size)
     if row.front == "nonlinear":
         return network
     rectified = row.front == "relu-in-pool"
@@ -124,7 +127,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History]:
 @lru_cache(maxsize=2)
 def dataset(name: str) -> tuple[Dataset, str]:
     """Return a data set, and the SHA-256 of all its pixels and labels in their splits."""
-    data = load(name)
+    data = TASKS[name]()
     digest = hashlib.sha256()
     for split in (data.train, data.validation, data.test):
         digest.update(split.pixels.numpy().tobytes())
@@ -155,9 +158,15 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
     model, history = trained(run, place)
     note = None
-    if run.row.data in SOURCES:  # the credit tells if the pixels are not those of the published file
-        note = data.credit.removeprefix(SOURCES[run.row.data].credit).removeprefix("; ") or None
+    source = SOURCES.get(data.name.partition(":")[0])
+    if source is not None:  # the credit tells if the pixels are not those of the published file
+        note = data.credit.removeprefix(source.credit).removeprefix("; ") or None
+    miou = {}
+    if _pixels(data):
+        splits = {"test": data.test, "validation": data.validation}
+        miou = {f"{name}_miou": segmentation_scores(model, split).miou for name, split in splits.items()}
     return {
+        **miou,
         "test_accuracy": evaluate(model, data.test).accuracy,
         "validation_accuracy": history.best.validation_accuracy,
         "validation_loss": history.best.validation_loss,
@@ -171,17 +180,24 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
 
 def _objective(run: Run, place: Place) -> Objective:
     row, trial = run.row, run.trial
-    labels = CrossEntropy(trial.label_smoothing or 0.0)
+    labels: Objective = CrossEntropy(trial.label_smoothing or 0.0)
+    overlap = [Dice()] if _pixels(dataset(row.data)[0]) and row.alpha != 1 else []  # 1: no labels
+    labels = sum(overlap, labels)
     if run.teacher is None:
         return labels
     teacher = _teacher(run.teacher, place)
-    answers = None
+    answers: Objective | None = None
     if trial.temperature is not None and row.alpha is not None:
-        answers = KD(teacher, trial.temperature, row.alpha)
+        answers = sum(overlap, KD(teacher, trial.temperature, row.alpha))
     if trial.beta is None or row.kernel is None:
         return answers or labels
     options = {**KERNELS[row.kernel], "remember": _fixed_batches(row)}
     return (answers or labels) + NTKD(teacher, trial.beta, alpha=0.0, **options)
+
+
+def _pixels(data: Dataset) -> bool:
+    """Whether each pixel has a label."""
+    return data.train.labels.ndim == 3
 
 
 def _fixed_batches(row: Row) -> bool:

@@ -13,7 +13,10 @@ from onnlab.experiments.settings import KERNELS, VERSION
 from onnlab.experiments.training import build
 from tests.experiments.helpers import KD, LINEAR, TEACHER
 
-SHAPES = {"mnist-mini": (1, 28, 28), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+SHAPES = {
+    "mnist-mini": (1, 28, 28), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "scenes-24": (1, 24, 24),
+    "camvid-cars": (3, 180, 240),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -25,7 +28,8 @@ def test_every_row_can_be_built_and_answers_to_an_image_of_its_data(name: str, s
     for row in experiment.rows:
         if (row.network, row.front, row.data) not in built:
             shape = SHAPES[row.data]
-            assert build(row, shape, classes=10)(torch.zeros(2, *shape)).shape == (2, 10)
+            answer = build(row, shape, classes=10)(torch.zeros(2, *shape))
+            assert answer.shape in ((2, 10), (2, 10, *shape[1:]))
             built.add((row.network, row.front, row.data))
 
 
@@ -49,6 +53,17 @@ def test_students_with_and_without_a_teacher_see_the_same_images_as_often() -> N
         if row.teacher is not None:
             left = replace(row, name="labels", teacher=None, temperatures=(), alpha=None)
             assert left == alone[row.labels, row.augment]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_rows_of_segmentation_are_tuned_with_one_budget_and_take_as_many_steps(scale: str) -> None:
+    students = [row for row in EXPERIMENTS["segmentation"](scale).rows if row.network == "Segmenter"]
+    assert {len(row.trials) for row in students} == {6}
+    assert (
+        len({row.epochs * (row.labels or 0) for row in students})
+        == len({row.batch_size for row in students})
+        == 1
+    )
 
 
 @pytest.mark.parametrize("scale", SCALES)

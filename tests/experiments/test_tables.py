@@ -16,7 +16,7 @@ from tests.experiments.helpers import TINY, made_up
 def test_mean_and_spread_are_those_of_numpy() -> None:
     values = np.random.default_rng(0).uniform(0.8, 1, 5)
     (row,) = table([made_up(seed, float(value)) for seed, value in enumerate(values)])
-    assert row.n == 5 and row.accuracies == tuple(enumerate(values))
+    assert row.n == 5 and row.scores == tuple(enumerate(values))
     np.testing.assert_allclose([row.mean, row.std], [values.mean(), values.std(ddof=1)], rtol=1e-12)
 
 
@@ -29,7 +29,7 @@ def test_one_seed_has_no_spread() -> None:
 def test_validation_chooses_the_learning_rate_whatever_the_test_says() -> None:
     lines = [made_up(0, 0.99, 0.6, 1e-2), made_up(0, 0.7, 0.8, 1e-3), made_up(1, 0.9, 0.1, 1e-3)]
     (row,) = table(lines)
-    assert (row.trial, row.trials) == (Trial(1e-3), 2) and row.accuracies == ((0, 0.7), (1, 0.9))
+    assert (row.trial, row.trials) == (Trial(1e-3), 2) and row.scores == ((0, 0.7), (1, 0.9))
 
 
 def test_of_equal_validation_accuracies_the_lower_loss_chooses() -> None:
@@ -99,7 +99,7 @@ def test_only_seeds_that_both_rows_have_are_paired() -> None:
 def test_rows_without_a_common_seed_have_no_gain() -> None:
     first, second = rows_with({0: 0.9, 1: 0.8}, {0: 0.9})
     with pytest.raises(ValueError, match=r"must have a seed in common, got \[0, 1\] and \[2\]"):
-        gain(first, replace(second, accuracies=((2, 0.9),)))
+        gain(first, replace(second, scores=((2, 0.9),)))
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 30])
@@ -131,3 +131,16 @@ def test_the_text_shows_every_row() -> None:
     head, *rows = text.splitlines()
     assert head.split()[:3] == ["scale", "data", "row"] and len(rows) == 2
     assert "90.50% ± 0.71" in rows[0] and "KD" in rows[1]
+
+
+def test_where_pixels_have_labels_the_overlap_chooses_and_is_shown() -> None:
+    def line(seed: int, rate: float, validation: float, test: float) -> dict:
+        # accuracies tell the opposite: the lazy answer wins them
+        pixels = {"test_miou": test, "validation_miou": validation}
+        return made_up(seed, 1 - test, 1 - validation, rate, **pixels)
+
+    (row,) = table([line(0, 1e-3, 0.3, 0.2), line(0, 2e-3, 0.6, 0.5), line(1, 2e-3, 0.6, 0.7)])
+    assert (row.trial, row.score, row.mean) == (Trial(2e-3), "mIoU", pytest.approx(0.6))
+    assert "mIoU" in format_table([row])
+    (other,) = table([made_up(0, 0.4)])
+    assert other.score == "accuracy"

@@ -9,8 +9,8 @@ import torch
 from onnlab.data import load
 from onnlab.data.sources import SOURCES
 from onnlab.distill import KD as KDObjective
-from onnlab.distill import NTKD, CrossEntropy
-from onnlab.experiments import Run, Trial, check_line, training
+from onnlab.distill import NTKD, CrossEntropy, Dice, segmentation_scores
+from onnlab.experiments import Row, Run, Trial, check_line, training
 from onnlab.experiments.training import Place, dataset, execute, trained
 from tests.experiments.helpers import KD, LINEAR, TEACHER
 
@@ -53,6 +53,35 @@ def test_with_one_seed_all_start_alike_and_see_the_same_images(tmp_path: Path, s
     for name, value in student["start"].items():
         assert torch.equal(value, alone["start"][name])
     assert any(not torch.equal(value, alone["start"][name]) for name, value in other["start"].items())
+
+
+PIXELS = Row(name="masks", network="Segmenter", data="scenes-24", labels=8, epochs=1, learning_rates=(1e-3,))
+
+
+def test_a_run_on_pixels_learns_overlap_too_and_is_scored_by_it(tmp_path: Path, seen: list[dict]) -> None:
+    run = Run(PIXELS, Trial(1e-3), 0)
+    line = execute(run, Place(tmp_path))
+    check_line({**line, "experiment": "e", "scale": "chapter", "row": "masks"})
+    model, _ = trained(run, Place(tmp_path))
+    data, _ = dataset("scenes-24")
+    assert data.classes == ("background", "object")
+    assert line["test_miou"] == pytest.approx(segmentation_scores(model, data.test).miou, abs=1e-3)
+    assert line["validation_miou"] == pytest.approx(
+        segmentation_scores(model, data.validation).miou, abs=1e-3
+    )
+    assert [type(term) for _, term in seen[0]["objective"].terms] == [CrossEntropy, Dice]
+
+
+@pytest.mark.parametrize("alpha, expected", [(0.9, [KDObjective, Dice]), (1.0, [KDObjective])])
+def test_answers_alone_leave_the_masks_out(
+    tmp_path: Path, seen: list[dict], alpha: float, expected: list[type]
+) -> None:
+    teacher = replace(PIXELS, name="teacher")
+    row = replace(PIXELS, name="KD", teacher=teacher, temperatures=(2.0,), alpha=alpha)
+    trained(Run(row, Trial(1e-3, temperature=2.0), 0, Run(teacher, Trial(1e-3), 0)), Place(tmp_path))
+    objective = seen[1]["objective"]
+    terms = [type(term) for _, term in objective.terms] if len(expected) > 1 else [type(objective)]
+    assert terms == expected
 
 
 def test_the_teacher_is_trained_once_and_then_taken_from_its_file(tmp_path: Path, seen: list[dict]) -> None:
@@ -103,7 +132,7 @@ def test_a_copy_of_the_data_that_could_not_be_checked_is_noted(
     doubt: str, note: str | None, written: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = replace(load("mnist-mini"), name="mnist", credit=SOURCES["mnist"].credit + doubt)
-    monkeypatch.setattr(training, "load", lambda name: copy)
+    monkeypatch.setitem(training.TASKS, "mnist", lambda: copy)
     dataset.cache_clear()
     try:
         line = execute(Run(replace(LINEAR, data="mnist"), Trial(1e-3), 0), Place(tmp_path, data_note=note))

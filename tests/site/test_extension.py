@@ -150,7 +150,7 @@ def test_the_figure_of_results_has_every_seed_and_is_told_in_words() -> None:
     assert names == [results.title(row, list(found)) for row in found] and len(set(names)) == len(found)
     dots = [line for line in ax.lines if line.get_marker() == "o"]
     for place, (line, one) in enumerate(zip(dots, found.values(), strict=True)):
-        assert line.get_xdata().tolist() == [100 * accuracy for _, accuracy in one.accuracies]
+        assert line.get_xdata().tolist() == [100 * accuracy for _, accuracy in one.scores]
         assert set(line.get_ydata()) == {place}
     assert all(
         f"{name} {100 * one.mean:.2f}" in results.alt(found)

@@ -11,7 +11,15 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, TableRow, read, tables_of
-from onnlab.experiments.report import data_notes, gains_table, missing, part, percent, results_table
+from onnlab.experiments.report import (
+    data_notes,
+    gains_table,
+    missing,
+    part,
+    percent,
+    results_table,
+    score_name,
+)
 from onnlab.viz import PALETTE, style, subplots
 
 LINES = "results"
@@ -37,7 +45,7 @@ def markdown(experiment: Experiment, found: dict[Row, TableRow], seeds: int, pic
     if picture:
         blocks.append(
             f"```{{figure}} {picture}\n:name: fig-results-{label(experiment)}\n:alt: {alt(found)}\n\n"
-            "Test accuracy. Dots: seeds. Bars: mean and standard deviation.\n```"
+            f"Test {score_name(found)}. Dots: seeds. Bars: mean and standard deviation.\n```"
         )
     if gains := gains_table(experiment, found):
         blocks.append(f"Gains, paired over the seeds:\n\n{gains}")
@@ -61,7 +69,7 @@ def alt(found: dict[Row, TableRow]) -> str:
     """The figure in words: the mean of each row."""
     rows = list(found)
     means = "; ".join(f"{title(row, rows)} {percent(one)} per cent" for row, one in found.items())
-    return f"Dot plot of test accuracy, a row for each network: {means}."
+    return f"Dot plot of test {score_name(found)}, a row for each network: {means}."
 
 
 def dot_plot(found: dict[Row, TableRow]) -> Figure:
@@ -70,13 +78,13 @@ def dot_plot(found: dict[Row, TableRow]) -> Figure:
     ax, rows = axes[0, 0], list(found)
     with style():
         for place, one in enumerate(found.values()):
-            values = [100 * accuracy for _, accuracy in one.accuracies]
+            values = [100 * value for _, value in one.scores]
             ax.plot(values, [place] * one.n, "o", color=PALETTE["sky"], ls="none", mec="none")
             spread = 100 * one.std if one.n > 1 else None
             look = {"fmt": "|", "color": PALETTE["black"], "ms": 12, "capsize": 3}
             ax.errorbar(100 * one.mean, place, xerr=spread, **look)
         ax.set_yticks(range(len(rows)), [title(row, rows) for row in rows])
-        ax.set(xlabel="test accuracy (%)", ylim=(len(rows) - 0.5, -0.5))
+        ax.set(xlabel=f"test {score_name(found)} (%)", ylim=(len(rows) - 0.5, -0.5))
     return fig
 
 
