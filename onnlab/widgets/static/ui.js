@@ -227,13 +227,13 @@ export function slider({ label, low, high, step, value, text, change, settle = (
   const output = h("span", { "aria-hidden": "true" }); // a screen reader has the same words from the slider
   const input = h("input", { type: "range", id, min: low, max: high, step });
   const node = h("div", { class: "onn-slider" }, h("label", { for: id }, label), output, input);
-  const show = () => {
-    output.textContent = text(input.valueAsNumber);
+  const show = (number) => {
+    output.textContent = text(number);
     input.setAttribute("aria-valuetext", output.textContent);
   };
-  input.addEventListener("input", () => (show(), change(input.valueAsNumber)));
+  input.addEventListener("input", () => (show(input.valueAsNumber), change(input.valueAsNumber)));
   input.addEventListener("change", settle);
-  const set = (number) => ((input.value = number), show());
+  const set = (number) => ((input.value = number), show(number)); // the words hold even between two steps
   set(value);
   return { node, set, show: (on) => (node.hidden = !on) };
 }
