@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnlab.widgets.built_psf import BuiltPSF
     from onnlab.widgets.diffraction import Diffraction
     from onnlab.widgets.fourier_mask import FourierMask
     from onnlab.widgets.kernel_heat_map import KernelHeatMap
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from onnlab.widgets.temperature import Temperature
 
 __all__ = [
+    "BuiltPSF",
     "Diffraction",
     "FourierMask",
     "KernelHeatMap",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "BuiltPSF": "built_psf",
     "Diffraction": "diffraction",
     "FourierMask": "fourier_mask",
     "KernelHeatMap": "kernel_heat_map",

@@ -10,7 +10,15 @@ from onnlab_book import explorables
 from playwright.sync_api import Browser, Locator, Page
 
 from onnlab.optics import ComplexMask, FourF, Grid, image_incoherent, propagate
-from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
+from onnlab.widgets import (
+    BuiltPSF,
+    Diffraction,
+    FourierMask,
+    MergeKernels,
+    PaintKernel,
+    PoolImage,
+    Temperature,
+)
 from onnlab.widgets._bundle import bundle, modules
 from onnlab.widgets._explorable import Explorable
 from tests.site import checks
@@ -320,7 +328,17 @@ def test_mask_overlay(alive: Callable[..., Page]) -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [PoolImage, MergeKernels, Temperature, examples.answers, examples.kernels, examples.masks]
+    "make",
+    [
+        PoolImage,
+        MergeKernels,
+        Temperature,
+        BuiltPSF,
+        examples.answers,
+        examples.kernels,
+        examples.lens,
+        examples.masks,
+    ],
 )
 def test_explorable_is_well(alive: Callable[..., Page], make: Callable[[], Explorable]) -> None:
     page = alive(make())
@@ -330,6 +348,46 @@ def test_explorable_is_well(alive: Callable[..., Page], make: Callable[[], Explo
         assert checks.barriers(page) == []
     page.set_viewport_size({"width": 320, "height": 700})
     assert checks.too_wide(page) == []
+
+
+def assert_equal_lens(explorable: Locator) -> BuiltPSF:
+    expected = examples.lens()
+    for name in ("noise", "levels", "shift", "defocus", "shown"):
+        setattr(expected, name, state(explorable, name))
+    assert_equal(array(explorable, "psf"), expected.psf)
+    assert array(explorable, "ratios").tolist() == pytest.approx(
+        [expected.strehl, expected.at_place], rel=TOLERANCE
+    )
+    accuracy = [value for name in expected.table for value in expected.accuracy(name)]
+    assert array(explorable, "accuracy").tolist() == pytest.approx(accuracy, rel=1e-9, nan_ok=True)
+    return expected
+
+
+def test_built_lens(alive: Callable[..., Page]) -> None:
+    explorable, given = alive(examples.lens()).locator(".onnlab-explorable"), examples.lens()
+    curve = "(el) => el.querySelector('svg').innerHTML"
+    seen = explorable.evaluate(curve)
+    before = assert_equal_lens(explorable)
+    assert explorable.locator("dt").all_inner_texts()[4:] == [
+        "Noise, interpolated", "Levels, interpolated", "Shift, interpolated", "Defocus, interpolated",
+    ]  # fmt: skip
+    for slider in explorable.get_by_role("slider").all():
+        slide(slider, ["ArrowLeft"] * 4)
+    now = assert_equal_lens(explorable)
+    assert now.shown == "defocus" and explorable.evaluate(curve) != seen
+    assert (now.psf - before.psf).abs().max() > 0.01
+    slide(explorable.get_by_role("slider", name="Phase noise"), ["Home"])
+    assert state(explorable, "noise") == 0
+    assert explorable.locator("dt").nth(4).inner_text() == "Noise, measured"
+    assert explorable.locator("dd").nth(4).inner_text() == "{:.1f} ± {:.1f} %".format(
+        *(100 * value for value in assert_equal_lens(explorable).accuracy("noise"))
+    )
+    explorable.evaluate("(el) => el.model.set('levels', 11)")  # between two steps of the slider
+    assert explorable.get_by_role("slider", name="Phase levels").get_attribute("aria-valuetext") == "11"
+    assert_equal_lens(explorable)
+    explorable.get_by_role("button", name="Reset").click()
+    again = assert_equal_lens(explorable)
+    assert (again.noise, again.levels, again.shown) == (given.noise, given.levels, given.shown)
 
 
 def test_python_sets_the_state(alive: Callable[..., Page]) -> None:

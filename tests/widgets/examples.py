@@ -2,7 +2,8 @@
 
 import torch
 
-from onnlab.widgets import KernelHeatMap, MaskOverlay, Temperature
+from onnlab.hardware import YieldCurve
+from onnlab.widgets import BuiltPSF, KernelHeatMap, MaskOverlay, Temperature
 
 
 def answers() -> Temperature:
@@ -33,3 +34,19 @@ def masks() -> MaskOverlay:
         for i, (name, spread) in enumerate({"teacher": 1.0, "student": 3.0}.items())
     }
     return MaskOverlay(0.4 * truth + 0.3, truth, probabilities)
+
+
+def lens() -> BuiltPSF:
+    """A lens with every error, and curves of all four, of three devices and of one."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = {
+        "noise": (0.0, 0.5, 1.5),
+        "levels": (2.0, 4.0, 16.0, 256.0),
+        "shift": (-2e-5, 0.0, 4e-5),
+        "defocus": (0.0, 2e-3),
+    }
+    curves = {}
+    for name, row in sizes.items():
+        shape = len(row), 1 if name == "defocus" else 3
+        curves[name] = YieldCurve(row, torch.rand(shape, generator=generator, dtype=torch.float64))
+    return BuiltPSF(curves, noise=0.6, levels=7, shift=1.3e-5, defocus=5e-4)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from onnlab.widgets import (
+    BuiltPSF,
     Diffraction,
     FourierMask,
     KernelHeatMap,
@@ -26,7 +27,7 @@ from onnlab.widgets._explorable import Explorable
 from tests.widgets import examples
 
 READY = [Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature]
-WIDGETS = [*READY, KernelHeatMap, MaskOverlay]
+WIDGETS = [*READY, BuiltPSF, KernelHeatMap, MaskOverlay]
 
 
 def test_modules_are_those_of_the_widgets() -> None:
@@ -65,7 +66,7 @@ def test_modules_share_nothing_but_what_is_shared() -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "lib", "../diffraction", ""])
 def test_unknown_module(name: str) -> None:
-    with pytest.raises(ValueError, match="name must be one of diffraction, fourier_mask, "):
+    with pytest.raises(ValueError, match="name must be one of built_psf, diffraction, "):
         bundle(name)
 
 
@@ -104,7 +105,7 @@ def test_twin_survives_any_text() -> None:
     assert read.text == FALLBACK
 
 
-@pytest.mark.parametrize("make", [*READY, examples.answers, examples.kernels, examples.masks])
+@pytest.mark.parametrize("make", [*READY, examples.answers, examples.kernels, examples.lens, examples.masks])
 def test_repr_has_the_widget_and_its_twin(make: Callable[[], Explorable]) -> None:
     shown = make()
     bundle_ = shown._repr_mimebundle_()
@@ -156,6 +157,6 @@ else:
 def test_unknown_widget() -> None:
     import onnlab.widgets
 
-    with pytest.raises(AttributeError, match="it has Diffraction, FourierMask, "):
+    with pytest.raises(AttributeError, match="it has BuiltPSF, Diffraction, "):
         onnlab.widgets.Nothing  # noqa: B018
     assert dir(onnlab.widgets) == sorted(widget.__name__ for widget in WIDGETS)

@@ -1,6 +1,7 @@
 """The mathematics of the explorables, run in Node, against numpy and ``onnlab.optics``."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -18,7 +19,15 @@ from onnlab.optics import (
     signed_kernel_pair,
 )
 from onnlab.viz.colours import SIGNED_MAP, phase_colours
-from onnlab.widgets import Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature
+from onnlab.widgets import (
+    BuiltPSF,
+    Diffraction,
+    FourierMask,
+    MergeKernels,
+    PaintKernel,
+    PoolImage,
+    Temperature,
+)
 from onnlab.widgets._bundle import digit
 from tests.widgets import examples
 
@@ -445,3 +454,62 @@ def test_verdicts(javascript: JavaScript) -> None:
     assert javascript("mask_overlay", lines, cases) == ["hit", "false", "missed", None, "hit"]
     lines = "answer = [m.iou([0.1, 0.2], [0, 0], 0.5), m.iou([0.9, 0.2], [0, 0], 0.5)];"
     assert javascript("mask_overlay", lines) == [1, 0]
+
+
+# Built lenses -----------------------------------------------------------------------------------------
+
+OPTICS = ("noise", "levels", "shift", "defocus", "diameter", "focal_length", "wavelength")
+ERRORS: list[dict[str, Any]] = [
+    {},
+    {"noise": 0.7},
+    {"levels": 2},
+    {"levels": 5, "wavelength": 633e-9},
+    {"shift": 3.7e-5},
+    {"defocus": -2e-3, "diameter": 1e-3},
+    {"noise": 1.9, "levels": 3, "shift": -2e-5, "defocus": 1e-3, "focal_length": 0.02},
+    # 63 cells of 0.1 mm and a focal length at which many phases lie half way between two levels.
+    {"levels": 2, "diameter": 6.3e-3, "wavelength": 5e-7, "focal_length": 64 * 1e-8 / 5e-7},
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+def test_built_lens_equals_the_library(javascript: JavaScript, error: dict[str, Any]) -> None:
+    widget = BuiltPSF(**error)
+    bench = {name: getattr(widget, name) for name in OPTICS}
+    lines = "answer = m.build(given.bench, Float64Array.from(given.screen));"
+    answer = javascript("built_psf", lines, {"bench": bench, "screen": widget.screen.ravel().tolist()})
+    assert relative_error(answer["psf"], widget.psf) <= 1e-6
+    pupil = torch.tensor([answer["pupil"][part] for part in ("re", "im")], dtype=torch.float64)
+    assert (torch.complex(*pupil) - widget.pupil.ravel()).abs().max() <= 1e-9
+    assert answer["strehl"] == pytest.approx(widget.strehl, rel=1e-6)
+    assert answer["atPlace"] == pytest.approx(widget.at_place, rel=1e-6)
+    assert answer["peak"] == pytest.approx(BuiltPSF(diameter=widget.diameter).psf.max().item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("family", ["noise", "levels", "shift", "defocus"])
+def test_accuracies_are_those_of_the_table(javascript: JavaScript, family: str) -> None:
+    widget = examples.lens()
+    row = widget.table[family]
+    sizes = row["sizes"]
+    between = [(a + b) / 2 for a, b in pairwise(sizes)]
+    lines = "answer = given.sizes.map((size) => m.read(given.family, given.row, size));"
+    given = {"family": family, "row": row, "sizes": [*sizes, *between, sizes[0] - 1, sizes[-1] + 1]}
+    answers = javascript("built_psf", lines, given)
+    assert answers[-2:] == [None, None]
+    for i, answer in enumerate(answers[:-2]):
+        assert answer["how"] == ("measured" if i < len(sizes) else "interpolated")
+        setattr(widget, family, int(given["sizes"][i]) if family == "levels" else given["sizes"][i])
+        mean, std = widget.accuracy(family)
+        assert answer["mean"] == pytest.approx(mean, rel=1e-12)
+        assert answer["std"] == (None if np.isnan(std) else pytest.approx(std, rel=1e-12))
+
+
+def test_sliders_reach_no_error_and_the_end_of_the_curve(javascript: JavaScript) -> None:
+    table = {"noise": {"sizes": [0.5, 3]}, "levels": {"sizes": [3, 16]}, "shift": {"sizes": [-1e-5, 2e-5]}}
+    optics = {"diameter": 6.3e-4, "focal_length": 0.025, "wavelength": 532e-9}
+    lines = "answer = given.names.map((name) => m.ends(name, given.bench));"
+    given = {"names": ["noise", "levels", "shift", "defocus"], "bench": {"table": table, **optics}}
+    noise, levels, shift, defocus = javascript("built_psf", lines, given)
+    assert (noise, levels, shift) == ([0, 3], [3, 256], [-1e-5, 2e-5])
+    # Without a curve, as far as the first zero on the axis: one wave at the rim.
+    assert BuiltPSF(defocus=defocus[1]).strehl < 1e-3

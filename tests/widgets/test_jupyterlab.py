@@ -266,6 +266,30 @@ def test_pool_image_and_temperature(opened: Callable[..., Notebook]) -> None:
     assert float(notebook.run_next().inner_text()) == pytest.approx(array(answers, "losses")[1], rel=1e-6)
 
 
+def test_built_lens_both_ways(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(
+        "from onnlab.hardware import YieldCurve\n"
+        "curve = YieldCurve((0., 1.), torch.tensor([[0.9, 0.8], [0.5, 0.4]]).double())\n"
+        "w = BuiltPSF({'noise': curve}, noise=0.5, levels=4); w",
+        "print(w.noise, w.shown, w.strehl, *w.accuracy('noise'))",
+        "w.levels, w.shift, w.screen = 3, 2e-5, torch.rand(64, 64)",
+        "print(float(w.psf.max()), w.at_place)",
+    )
+    page, shown = notebook.page, notebook.widget()
+    shown.get_by_role("slider", name="Phase noise").press("ArrowRight")
+    settled(page)
+    noise, name, strehl, *accuracy = notebook.run_next().inner_text().split()
+    assert (noise, name) == ("0.51", "noise")
+    assert float(strehl) == pytest.approx(array(shown, "ratios")[0], rel=1e-6)
+    assert [float(value) for value in accuracy] == pytest.approx(array(shown, "accuracy"), rel=1e-9)
+
+    notebook.run_next()
+    settled(page)
+    peak, here = map(float, notebook.run_next().inner_text().split())
+    assert max(array(shown, "psf")) == pytest.approx(peak, rel=1e-6)
+    assert array(shown, "ratios")[1] == pytest.approx(here, rel=1e-6)
+
+
 def test_diffraction_in_two_views(opened: Callable[..., Notebook]) -> None:
     notebook = opened(
         "d = Diffraction(); d",

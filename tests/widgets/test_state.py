@@ -8,9 +8,12 @@ import torch
 from torch import Tensor
 
 from onnlab.distill.segmentation import scores_of
+from onnlab.hardware import Defocus, PhaseQuantisation, YieldCurve
+from onnlab.hardware.benches import Masks
 from onnlab.networks import SpectralStack, merge
-from onnlab.optics import ComplexMask, FourF, image_incoherent, propagate
+from onnlab.optics import ComplexMask, FourF, fourier_grid, image_incoherent, propagate
 from onnlab.widgets import (
+    BuiltPSF,
     Diffraction,
     FourierMask,
     KernelHeatMap,
@@ -392,3 +395,115 @@ def test_what_an_overlay_refuses(change: dict[str, Any], words: str) -> None:
     given = {"images": torch.zeros(2, 8, 8), "masks": torch.zeros(2, 8, 8)}
     with pytest.raises(ValueError, match=words):
         MaskOverlay(**given | {"probabilities": {"student": torch.zeros(2, 8, 8)}} | change)
+
+
+# Built lenses -----------------------------------------------------------------------------------------
+
+
+def test_a_perfect_lens_makes_an_airy_spot() -> None:
+    widget = BuiltPSF(levels=2**20)
+    assert widget.strehl == pytest.approx(1, rel=1e-9)
+    spot = widget.psf
+    assert spot.sum().item() == pytest.approx(1)
+    pitch = fourier_grid(widget.grid, widget.focal_length).dx
+    peak = widget.aperture.sum().square() / widget.aperture.square().sum() / SIZE**2
+    assert spot.argmax() == 64 * SIZE + 64 and spot.max() == pytest.approx(peak)
+    x = torch.pi * widget.diameter * torch.arange(1, 12).double() * pitch
+    x = x / (widget.wavelength * widget.focal_length)
+    airy = (2 * torch.special.bessel_j1(x) / x).square()
+    assert (spot[64, 65:76] / peak - airy).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("sigma", [0.2, 0.7])
+def test_marechal(sigma: float) -> None:
+    # The screen has variance 1 over the lens exactly; what is left is how well it is a Gaussian.
+    assert BuiltPSF(noise=sigma).strehl == pytest.approx(np.exp(-(sigma**2)), rel=0.05 * sigma)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4, 8])
+def test_light_that_levels_leave(levels: int) -> None:
+    left = np.sinc(1 / levels) ** 2
+    assert BuiltPSF(levels=levels).strehl == pytest.approx(left, abs=0.02)
+
+
+def test_errors_are_those_of_the_hardware() -> None:
+    """The same lens as a mask of a 4f system, with errors of :mod:`onnlab.hardware`."""
+    widget = BuiltPSF(levels=5, defocus=1e-3)
+    pupil, focal_length = widget.grid, widget.focal_length
+    image = fourier_grid(pupil, focal_length)
+    assert fourier_grid(image, focal_length).dx == pytest.approx(pupil.dx)
+    lens = torch.polar(torch.ones(SIZE, SIZE).double(), torch.pi * -(pupil.radius**2) / 532e-9 / focal_length)
+    masks = Masks(1.0, 0.0, None, lens[None, None], torch.ones(()), image, focal_length, (-64, -64))
+    for error in (PhaseQuantisation(5), Defocus(1e-3)):
+        masks = error.on_masks(masks, torch.Generator())
+    built = widget.aperture * masks.transmission[0, 0] * lens.conj()
+    assert (widget.pupil - built).abs().max() < 1e-6
+    assert widget.strehl == pytest.approx(widget.at_place, rel=1e-12)
+
+
+def test_a_shift_moves_the_spot_and_costs_no_strehl() -> None:
+    widget, still = BuiltPSF(noise=0.5), BuiltPSF(noise=0.5)
+    widget.shift = 3 * fourier_grid(widget.grid, widget.focal_length).dx
+    assert torch.allclose(widget.psf, still.psf.roll(3, 1), atol=1e-12)
+    assert widget.strehl == pytest.approx(still.strehl, rel=1e-12)
+    assert widget.at_place < 0.2 * still.at_place
+    shown, perfect = widget.psf[64, 64], BuiltPSF().psf[64, 64]
+    assert widget.at_place == pytest.approx((shown / perfect).item(), rel=1e-3)
+
+
+def test_a_screen_gets_mean_0_and_variance_1_over_the_lens() -> None:
+    given = 5 + 3 * torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    share = BuiltPSF().aperture[32:96, 32:96]
+    share = share / share.sum()
+    for screen in (BuiltPSF().screen, BuiltPSF(screen=given).screen):
+        assert screen.dtype == torch.float32
+        assert (share * screen).sum().item() == pytest.approx(0, abs=1e-6)
+        assert (share * screen.square()).sum().item() == pytest.approx(1, abs=1e-6)
+    whole, other = BuiltPSF(screen=given, noise=1.0), BuiltPSF(noise=0.3)
+    state = whole.get_state("screen")["screen"]
+    from_browser(other, screen={"shape": [64, 64], "data": memoryview(state["data"])}, noise=1.0)
+    assert torch.allclose(other.psf, whole.psf, atol=1e-9)
+
+
+def test_accuracies_of_a_built_lens_by_hand() -> None:
+    noise = YieldCurve((0.0, 1.0), torch.tensor([[1.0, 0.8], [0.5, 0.3]], dtype=torch.float64))
+    levels = YieldCurve((2, 8), torch.tensor([[0.25], [0.75]], dtype=torch.float64))
+    widget = BuiltPSF({"levels": levels, "noise": noise}, noise=0.25, levels=4)
+    assert widget.shown == "levels"
+    spread = np.sqrt(0.02)
+    assert widget.accuracy("noise") == (pytest.approx(0.775), pytest.approx(spread))
+    mean, std = widget.accuracy("levels")  # half way in doublings
+    assert mean == pytest.approx(0.5) and np.isnan(std)
+    from_browser(widget, noise=1.1, shown="noise")
+    assert np.isnan(widget.accuracy("noise")).all() and np.isnan(widget.accuracy("shift")).all()
+    assert widget.table["levels"] == {"sizes": [2.0, 8.0], "mean": [0.25, 0.75], "std": None}
+
+
+GOOD = YieldCurve((0.0, 1.0), torch.ones(2, 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"curves": {"tilt": GOOD}}, ValueError, "curves must be named noise, levels.*got 'tilt'"),
+        ({"curves": {"noise": [0.9]}}, TypeError, "curves must be of YieldCurve, got list for noise"),
+        ({"curves": {"levels": GOOD}}, ValueError, "sizes of levels .* ascend, from 2 levels"),
+        ({"curves": {"noise": YieldCurve((1, 0), GOOD.accuracy)}}, ValueError, "sizes of noise .* ascend"),
+        ({"curves": {"noise": YieldCurve((1,), GOOD.accuracy[:1])}}, ValueError, "two at least"),
+        (
+            {"curves": {"noise": GOOD}, "shown": "shift"},
+            ValueError,
+            "shown must be one of .*noise, got 'shift'",
+        ),
+        ({"noise": -0.1}, ValueError, "noise must not be negative"),
+        ({"levels": 1}, ValueError, "levels must be"),
+        ({"shift": np.inf}, ValueError, "shift must be finite"),
+        ({"defocus": np.nan}, ValueError, "defocus must be finite"),
+        ({"diameter": 0.0}, ValueError, "diameter must be a positive length"),
+        ({"screen": torch.ones(64, 64)}, ValueError, "screen must vary"),
+        ({"screen": torch.randn(63, 64)}, ValueError, r"screen must have shape \(64, 64\), got \(63, 64\)"),
+    ],
+)
+def test_what_a_built_lens_refuses(change: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        BuiltPSF(**change)

@@ -1,5 +1,5 @@
 import { chart, ticks } from "./charts.js";
-import { AREA, SIZE, fft, fft2, field, largest } from "./lib.js";
+import { AREA, SIZE, clamp, discShare, fft, fft2, field, largest } from "./lib.js";
 import { choice, expose, frame, initial, number, picture, quantity, redraw, share, slider } from "./ui.js";
 
 const PADDED = 2 * SIZE; // darkness around the window, so that light which leaves it is gone
@@ -46,7 +46,7 @@ const TONES = {
 
 /** Transmission of the opening: cells on its rim are partly open, by the share of their area. */
 export function aperture({ shape, radius, pitch }) {
-  const open = { circle, square: rectangle, ring: hollow(circle), slits: hollowInX }[shape];
+  const open = { circle: discShare, square: rectangle, ring: hollow(discShare), slits: hollowInX }[shape];
   const out = new Float64Array(AREA);
   for (let row = 0; row < SIZE; row++) {
     for (let column = 0; column < SIZE; column++) {
@@ -57,23 +57,6 @@ export function aperture({ shape, radius, pitch }) {
   return out;
 }
 
-const clamp = (v) => Math.min(1, Math.max(0, v));
-
-// Area of the circle of radius r within the rectangle from the origin to (y, x), odd in both.
-function areaFromOrigin(y, x, r) {
-  const opposite = (u) => Math.sqrt((r - u) * (r + u));
-  const underArc = (u) => (u * opposite(u) + r ** 2 * Math.asin(u / r)) / 2;
-  const [height, width] = [Math.min(r, Math.abs(y)), Math.min(r, Math.abs(x))];
-  // Left of this place the rectangle is lower than the arc; right of it the arc is the limit.
-  const meets = Math.min(opposite(height), width);
-  return Math.sign(y) * Math.sign(x) * (height * meets + underArc(width) - underArc(meets));
-}
-
-function circle(y, x, r) {
-  const [top, bottom, left, right] = [y - 0.5, y + 0.5, x - 0.5, x + 0.5];
-  const beside = areaFromOrigin(top, right, r) + areaFromOrigin(bottom, left, r);
-  return clamp(areaFromOrigin(bottom, right, r) + areaFromOrigin(top, left, r) - beside);
-}
 const covered = (v, half) => Math.min(2 * half, clamp(half - v + 0.5));
 const rectangle = (y, x, a) => covered(y, a) * covered(x, a);
 const hollow = (shape) => (y, x, a) => shape(y, x, a) - shape(y, x, INNER * a);

@@ -108,6 +108,28 @@ export function shifted(a, n = SIZE) {
 /** Largest value of an array: Math.max would need each as an argument. */
 export const largest = (a) => a.reduce((m, v) => (v > m ? v : m), -Infinity);
 
+// Openings ---------------------------------------------------------------------------------------------
+
+/** The value, or 0 or 1 if it is beyond. */
+export const clamp = (v) => Math.min(1, Math.max(0, v));
+
+// Area of the circle of radius r within the rectangle from the origin to (y, x), odd in both.
+function areaFromOrigin(y, x, r) {
+  const opposite = (u) => Math.sqrt((r - u) * (r + u));
+  const underArc = (u) => (u * opposite(u) + r ** 2 * Math.asin(u / r)) / 2;
+  const [height, width] = [Math.min(r, Math.abs(y)), Math.min(r, Math.abs(x))];
+  // Left of this place the rectangle is lower than the arc; right of it the arc is the limit.
+  const meets = Math.min(opposite(height), width);
+  return Math.sign(y) * Math.sign(x) * (height * meets + underArc(width) - underArc(meets));
+}
+
+/** Share of the cell at (y, x) that lies within a circle about the origin; all in cells. */
+export function discShare(y, x, r) {
+  const [top, bottom, left, right] = [y - 0.5, y + 0.5, x - 0.5, x + 0.5];
+  const beside = areaFromOrigin(top, right, r) + areaFromOrigin(bottom, left, r);
+  return clamp(areaFromOrigin(bottom, right, r) + areaFromOrigin(top, left, r) - beside);
+}
+
 // Colours: those of onnlab.viz -------------------------------------------------------------------------
 
 // Evenly spaced, as hexadecimal RGB. The wheel of phases starts at zero and closes on itself.
