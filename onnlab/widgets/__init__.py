@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnlab.widgets.built_psf import BuiltPSF
+    from onnlab.widgets.device_design import DeviceDesign
     from onnlab.widgets.diffraction import Diffraction
     from onnlab.widgets.fourier_mask import FourierMask
     from onnlab.widgets.kernel_heat_map import KernelHeatMap
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BuiltPSF",
+    "DeviceDesign",
     "Diffraction",
     "FourierMask",
     "KernelHeatMap",
@@ -33,6 +35,7 @@ __all__ = [
 
 _MODULES = {
     "BuiltPSF": "built_psf",
+    "DeviceDesign": "device_design",
     "Diffraction": "diffraction",
     "FourierMask": "fourier_mask",
     "KernelHeatMap": "kernel_heat_map",

@@ -28,6 +28,25 @@ class Length(traitlets.Float):
         return length
 
 
+class Between(traitlets.Float):
+    """A number between two ends, both allowed, shared with JavaScript, where a slider has the same ends."""
+
+    def __init__(self, default: float, low: float, high: float, unit: str = "metres") -> None:
+        super().__init__(default)
+        self.low, self.high, self.unit = low, high, unit
+        self.tag(sync=True)
+
+    def validate(self, obj: Any, value: Any) -> float:
+        """Return ``value`` as a float; raise if it is not between the ends."""
+        number = super().validate(obj, value)
+        if not self.low <= number <= self.high:
+            raise ValueError(
+                f"{self.name} must be from {self.low:g} to {self.high:g} {self.unit}, got {value!r}; "
+                "give it in SI units"
+            )
+        return number
+
+
 class _Numbers(traitlets.TraitType):
     """A trait that holds a tensor. Anything that ``torch.as_tensor`` takes can be assigned.
 

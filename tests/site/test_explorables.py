@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Locator, Page
 from onnlab.optics import ComplexMask, FourF, Grid, image_incoherent, propagate
 from onnlab.widgets import (
     BuiltPSF,
+    DeviceDesign,
     Diffraction,
     FourierMask,
     MergeKernels,
@@ -327,6 +328,30 @@ def test_mask_overlay(alive: Callable[..., Page]) -> None:
     assert_equal(array(explorable, "curves"), torch.stack(curves, 1))
 
 
+def test_designing_a_device(alive: Callable[..., Page]) -> None:
+    explorable = alive(DeviceDesign()).locator(".onnlab-explorable")
+    plan = "(el) => el.querySelector('canvas').toDataURL()"
+    seen, before = explorable.evaluate(plan), array(explorable, "energies")
+    for slider, steps in zip(explorable.get_by_role("slider").all(), (10, 6, 4, 2, 40), strict=True):
+        slide(slider, ["ArrowRight"] * steps)
+    explorable.get_by_role("checkbox").set_checked(False)
+    lengths = {name: state(explorable, name) for name in ("side", "kernel_size", "gap", "pixel")}
+    assert lengths == pytest.approx({"side": 3.5e-3, "kernel_size": 0.33e-3, "gap": 0.07e-3, "pixel": 5.5e-6})
+    expected = DeviceDesign(mac=state(explorable, "mac"), parallel=False, **lengths)
+    assert expected.mac == pytest.approx(30.85e-12 * 10**0.4, rel=0.02)
+    assert_equal(array(explorable, "rectangles"), expected.layout.rectangles)
+    assert_equal(array(explorable, "pairs"), expected.layout.pairs)
+    assert array(explorable, "result").tolist() == [expected.kernels, expected.resolution, expected.crossover]
+    energies = array(explorable, "energies").reshape(2, -1)
+    for size in (expected.sizes[0], expected.resolution, expected.sizes[-1]):
+        known = [cost.energy for cost in expected.costs(size)]
+        assert energies[:, expected.sizes.index(size)].tolist() == pytest.approx(known, rel=TOLERANCE)
+    assert explorable.evaluate(plan) != seen
+    explorable.get_by_role("button", name="Reset").click()
+    assert torch.equal(array(explorable, "energies"), before)
+    assert explorable.evaluate(plan) == seen
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -334,6 +359,9 @@ def test_mask_overlay(alive: Callable[..., Page]) -> None:
         MergeKernels,
         Temperature,
         BuiltPSF,
+        DeviceDesign,
+        lambda: DeviceDesign(side=1e-3, kernel_size=1e-3, gap=0, pixel=20e-6),  # no pair
+        lambda: DeviceDesign(kernel_size=0.2e-3, pixel=20e-6),  # pictures too coarse
         examples.answers,
         examples.kernels,
         examples.lens,

@@ -13,6 +13,7 @@ import torch
 
 from onnlab.widgets import (
     BuiltPSF,
+    DeviceDesign,
     Diffraction,
     FourierMask,
     KernelHeatMap,
@@ -26,7 +27,7 @@ from onnlab.widgets._bundle import FALLBACK, SHARED, STATIC, bundle, modules, tw
 from onnlab.widgets._explorable import Explorable
 from tests.widgets import examples
 
-READY = [Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature]
+READY = [DeviceDesign, Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature]
 WIDGETS = [*READY, BuiltPSF, KernelHeatMap, MaskOverlay]
 
 
@@ -66,7 +67,7 @@ def test_modules_share_nothing_but_what_is_shared() -> None:
 
 @pytest.mark.parametrize("name", ["nothing", "lib", "../diffraction", ""])
 def test_unknown_module(name: str) -> None:
-    with pytest.raises(ValueError, match="name must be one of built_psf, diffraction, "):
+    with pytest.raises(ValueError, match="name must be one of built_psf, device_design, "):
         bundle(name)
 
 
@@ -157,6 +158,6 @@ else:
 def test_unknown_widget() -> None:
     import onnlab.widgets
 
-    with pytest.raises(AttributeError, match="it has BuiltPSF, Diffraction, "):
+    with pytest.raises(AttributeError, match="it has BuiltPSF, DeviceDesign, "):
         onnlab.widgets.Nothing  # noqa: B018
     assert dir(onnlab.widgets) == sorted(widget.__name__ for widget in WIDGETS)

@@ -1,6 +1,7 @@
 """The mathematics of the explorables, run in Node, against numpy and ``onnlab.optics``."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from onnlab.data import load
+from onnlab.hardware import Cost, crossover, kernel_layout
 from onnlab.optics import (
     ComplexMask,
     FourF,
@@ -21,6 +23,7 @@ from onnlab.optics import (
 from onnlab.viz.colours import SIGNED_MAP, phase_colours
 from onnlab.widgets import (
     BuiltPSF,
+    DeviceDesign,
     Diffraction,
     FourierMask,
     MergeKernels,
@@ -513,3 +516,64 @@ def test_sliders_reach_no_error_and_the_end_of_the_curve(javascript: JavaScript)
     assert (noise, levels, shift) == ([0, 3], [3, 256], [-1e-5, 2e-5])
     # Without a curve, as far as the first zero on the axis: one wave at the rim.
     assert BuiltPSF(defocus=defocus[1]).strehl < 1e-3
+
+
+# A device ---------------------------------------------------------------------------------------------
+
+FREE = Cost((), *9 * [0.0])
+LENGTHS = ("side", "kernel_size", "gap", "pixel")
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        (3e-3, 0.3e-3, 0.05e-3, 5e-6),  # 8 x 8
+        (1e-3, 0.1e-3, 0.0, 5e-6),  # exactly ten, and twenty pixels
+        (1e-3, 0.3e-3, 0.05e-3, 3.5e-6),  # 3 x 3: pairs both ways, one site alone
+        (1e-3, 1e-3, 0.5e-3, 2e-6),  # one site
+        (10e-3, 0.1e-3, 0.01e-3, 20e-6),  # many, and pictures too coarse
+        (4.7e-3, 0.23e-3, 0.11e-3, 7.5e-6),
+    ],
+)
+@pytest.mark.parametrize(("mac", "parallel"), [(30.85e-12, True), (30.85e-12, False), (1e-13, True)])
+def test_designs_equal_the_library(
+    javascript: JavaScript, lengths: tuple[float, ...], mac: float, parallel: bool
+) -> None:
+    widget = DeviceDesign(mac=mac, parallel=parallel, **dict(zip(LENGTHS, lengths, strict=True)))
+    names = (*LENGTHS, "mac", "parallel", "counts", "camera", "sizes")
+    answer = javascript("device_design", "answer = m.design(given, given);", widget.get_state(names))
+    plan = kernel_layout(widget.side, widget.side, widget.kernel_size, widget.gap)
+    assert relative_error(answer["rectangles"], plan.rectangles) <= 1e-12
+    assert answer["pairs"] == plan.pairs.tolist()
+    found = [answer[name] for name in ("kernels", "resolution", "crossover")]
+    assert found == [widget.kernels, widget.resolution, widget.crossover]
+    if not widget.kernels:
+        assert answer["energies"] == answer["splits"] == []
+        return
+    for size in (28, 42, 266, 756):
+        place = widget.sizes.index(size)
+        shown = [energies[place] for energies in answer["energies"]]
+        assert shown == pytest.approx([cost.energy for cost in widget.costs(size)], rel=1e-9)
+    parts = [[c.capture + c.conversion, c.computing] for c in widget.costs()] if widget.resolution else []
+    assert np.allclose(answer["splits"], parts, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(
+    "cheap",
+    [[], range(9), range(4, 9), [8], [0, 1], [2, 3, 7, 8]],
+)
+def test_crossover_is_the_bisection_of_the_library(javascript: JavaScript, cheap: Any) -> None:
+    sizes = list(range(10, 100, 10))
+    candidate = [1 if i in cheap else 3 for i in range(9)]
+    costs = {n: replace(FREE, computing=float(v)) for n, v in zip(sizes, candidate, strict=True)}
+    expected = crossover(costs.__getitem__, lambda n: replace(FREE, computing=2.0), sizes)
+    lines = "answer = m.crossover(given[0], given[1].map(() => 2), given[1]);"
+    assert javascript("device_design", lines, [candidate, sizes]) == expected
+
+
+def test_sliders_of_a_device_end_where_python_does(javascript: JavaScript) -> None:
+    limits = javascript("device_design", "answer = m.LIMITS;")
+    assert set(limits) == {*LENGTHS, "mac"}
+    for name, ends in limits.items():
+        trait = DeviceDesign.class_traits()[name]
+        assert ends == [trait.low, trait.high]

@@ -314,3 +314,27 @@ def test_diffraction_in_two_views(opened: Callable[..., Notebook]) -> None:
         assert view.locator("input[value=ring]").is_checked()
     assert array(first, "aperture") == array(second, "aperture")
     assert array(first, "aperture")[64 * SIZE + 64] == 0  # the middle of a ring is dark
+
+
+def test_device_both_ways(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(
+        "d = DeviceDesign(); d",
+        "print(d.kernels, d.resolution, d.crossover, *(c.energy for c in d.costs()))",
+        "d.side = 2e-3; d.mac = 1.5e-11; d.parallel = False",
+        "print(d.kernels, d.resolution, d.crossover)",
+    )
+    page, shown = notebook.page, notebook.widget()
+    for name, key in {"Kernel": "ArrowRight", "Pixel of the sensor": "ArrowLeft"}.items():
+        for _ in range(4):
+            shown.get_by_role("slider", name=name, exact=True).press(key)
+    settled(page)
+    *found, hybrid, digital = map(float, notebook.run_next().inner_text().split())
+    assert found == array(shown, "result") == [32, 84, 28]  # 8 x 8 sites, room for 92 pixels
+    splits = array(shown, "splits")
+    assert [hybrid, digital] == pytest.approx([sum(splits[:2]), sum(splits[2:])], rel=1e-6)
+
+    notebook.run_next()
+    settled(page)
+    kernels, *others = map(float, notebook.run_next().inner_text().split())
+    assert [kernels, *others] == array(shown, "result")
+    assert kernels == 12

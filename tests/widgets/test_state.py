@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from onnlab.distill.segmentation import scores_of
-from onnlab.hardware import Defocus, PhaseQuantisation, YieldCurve
+from onnlab.hardware import Constants, Defocus, PhaseQuantisation, YieldCurve
 from onnlab.hardware.benches import Masks
-from onnlab.networks import SpectralStack, merge
+from onnlab.networks import LeNet, PSFConvolution, SpectralStack, UNet, merge
 from onnlab.optics import ComplexMask, FourF, fourier_grid, image_incoherent, propagate
 from onnlab.widgets import (
     BuiltPSF,
+    DeviceDesign,
     Diffraction,
     FourierMask,
     KernelHeatMap,
@@ -507,3 +508,106 @@ GOOD = YieldCurve((0.0, 1.0), torch.ones(2, 3, dtype=torch.float64))
 def test_what_a_built_lens_refuses(change: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         BuiltPSF(**change)
+
+
+# A device ---------------------------------------------------------------------------------------------
+
+
+def small(**options: Any) -> DeviceDesign:
+    """A layer of light alone, against one of electronics that always has four kernels."""
+
+    def light(kernels: int, size: int) -> torch.nn.Module:
+        return PSFConvolution(1, kernels, 5, size)
+
+    def electronics(kernels: int, size: int) -> torch.nn.Module:
+        return torch.nn.Conv2d(1, 4, 5, padding=2, bias=False)
+
+    return DeviceDesign(light, electronics, channels=1, **options)
+
+
+def test_device_by_hand() -> None:
+    widget = small(constants=Constants(read=1e-9, conversion_step=0.0, mac=1e-12), sizes=range(20, 101, 2))
+    # Three sites and two gaps fill the side to the last micrometre.
+    from_browser(widget, side=1e-3, kernel_size=0.3e-3, gap=0.05e-3, pixel=5e-6)
+    assert (widget.layout.shape, widget.kernels, widget.resolution) == ((3, 3), 4, 70)
+    hybrid, digital = widget.costs()
+    assert hybrid.energy == pytest.approx(8 * 70**2 * 1e-9)  # two pictures of each kernel
+    # One picture, and 4 x 25 MACs a pixel.
+    assert digital.energy == pytest.approx(70**2 * 1e-9 + 100 * 70**2 * 1e-12)
+    assert widget.crossover is None
+    from_browser(widget, mac=1e-10)  # 1 + 10 nJ a pixel against 8
+    assert widget.crossover == 20
+    from_browser(widget, pixel=20e-6)  # room for 17 pixels, and 20 are the least
+    assert widget.resolution == 0
+    with pytest.raises(ValueError, match="got 4 pairs and pictures of 0 pixels"):
+        widget.costs()
+    from_browser(widget, pixel=2e-6)  # room for 175
+    assert widget.resolution == 100
+
+
+def test_a_fixed_energy_of_exposures_makes_a_crossing() -> None:
+    constants = Constants(read=1e-9, conversion_step=0.0, mac=1e-10, frame=1e-6)
+    widget = small(constants=constants, sizes=range(20, 101, 2), side=1e-3)  # 3 x 3 sites
+    assert [cost.capture - cost.read * 1e-9 for cost in widget.costs(20)] == pytest.approx([1e-6, 1e-6])
+    from_browser(widget, parallel=False)
+    assert [cost.capture - cost.read * 1e-9 for cost in widget.costs(20)] == pytest.approx([8e-6, 1e-6])
+    # Seven exposures more, against 11 - 8 nJ a pixel.
+    assert widget.crossover == 50 > (7e-6 / 3e-9) ** 0.5 > 48
+
+
+def test_networks_of_the_chapter() -> None:
+    hybrid, digital = (widget := DeviceDesign()).costs()
+    assert hybrid.read == 2 * 32 * 70**2 and digital.read == 3 * 70**2
+    assert hybrid.optical_macs == 147 * 32 * 70**2 == digital.macs - hybrid.macs
+    assert widget.crossover == 28  # in colour the products cost more than two readings, whatever the size
+
+
+def test_one_site_is_no_kernel() -> None:
+    widget = small(side=1e-3, kernel_size=1e-3, pixel=10e-6)
+    assert (widget.layout.count, widget.kernels, widget.resolution, widget.crossover) == (1, 0, 98, None)
+    with pytest.raises(ValueError, match="the chip must hold a pair and a picture, got 0 pairs"):
+        widget.costs()
+
+
+def test_the_constants_price_what_was_counted() -> None:
+    given = Constants(mac=2e-12, read=3e-9, conversion_step=1e-13, bits=10, frame=1e-3)
+    widget = DeviceDesign(constants=given)
+    assert widget.mac == 2e-12
+    assert widget.camera == {"frame": 1e-3, "reading": pytest.approx(3e-9 + 1024e-13)}
+    assert DeviceDesign(constants=given, mac=5e-12).mac == 5e-12
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"side": 0.011}, "side must be from 0.001 to 0.01 metres, got 0.011"),
+        ({"side": 3.0}, "side must be from 0.001 to 0.01 metres, got 3.0; give it in SI units"),
+        ({"kernel_size": 0.99e-4}, "kernel_size must be from 0.0001 to 0.001 metres"),
+        ({"gap": -1e-6}, "gap must be from 0 to 0.0005 metres"),
+        ({"pixel": float("nan")}, "pixel must be from 2e-06 to 2e-05 metres, got nan"),
+        ({"mac": 30.85}, "mac must be from 1e-13 to 1e-10 joules"),
+    ],
+)
+def test_what_a_device_refuses(change: dict[str, float], words: str) -> None:
+    widget = small()
+    with pytest.raises(ValueError, match=words):
+        small(**change)
+    for name, value in change.items():
+        with pytest.raises(ValueError, match=words):
+            setattr(widget, name, value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sizes": range(16, 40, 8)}, "sizes must be a range of at least five sizes"),
+        ({"sizes": range(80, 16, -8)}, "sizes must be a range of at least five sizes"),
+        ({"digital": lambda kernels, n: LeNet()}, "input_shape must be one that the model takes"),
+        # Wider with each size, and more kernels than were asked for.
+        ({"digital": lambda kernels, n: UNet(3, 2, n, 2)}, "digital must take .* where"),
+        ({"hybrid": lambda kernels, n: PSFConvolution(3, kernels**2, 3, n)}, "and 88200 readings where"),
+    ],
+)
+def test_networks_that_the_page_could_not_count(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        DeviceDesign(**given)

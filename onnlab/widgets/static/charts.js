@@ -26,12 +26,12 @@ export function chart(title, { note = "", kinds = [] } = {}) {
 
   /**
    * Draw. An axis is { from, to, ticks: [[value, text]], label }; values outside it are drawn at its ends.
-   * Each of `lines` holds points [x, y], each of `bars` a value for x = 0, 1, 2 ...; their places in these
-   * lists choose the colour; null skips one. `level` is a dotted horizontal line, `mark` an upright one, `chosen` a shaded
-   * bar.
+   * Each of `lines` holds points [x, y], each of `dots` is one, each of `bars` a value for x = 0, 1, 2 ...; their
+   * places in these lists choose the colour; null skips one. `level` is a dotted horizontal line, `mark` an upright one,
+   * `chosen` a shaded bar.
    */
-  function draw({ x, y, lines = [], bars = [], level = null, mark = null, chosen = null }) {
-    last = { x, y, lines, bars, level, mark, chosen };
+  function draw({ x, y, lines = [], dots = [], bars = [], level = null, mark = null, chosen = null }) {
+    last = { x, y, lines, dots, bars, level, mark, chosen };
     const [width, height] = [Math.max(160, area.clientWidth), Math.max(120, area.clientHeight)];
     const within = (v, { from, to }) => (Math.min(to, Math.max(from, v)) - from) / (to - from);
     const px = (v) => LEFT + within(v, x) * (width - LEFT - RIGHT);
@@ -53,7 +53,7 @@ export function chart(title, { note = "", kinds = [] } = {}) {
       parts.push(`<text x="${at(px(v))}" y="${bottom + 17}" text-anchor="middle">${text}</text>`);
     }
     const middle = (LEFT + width - RIGHT) / 2;
-    parts.push(`<text x="${middle}" y="${height - 2}" text-anchor="middle">${x.label}</text>`);
+    parts.push(`<text x="${middle}" y="${height - 4}" text-anchor="middle">${x.label}</text>`);
     const share = 0.8 / bars.filter(Boolean).length;
     let left = -0.4;
     bars.forEach((values, kind) => {
@@ -75,6 +75,11 @@ export function chart(title, { note = "", kinds = [] } = {}) {
       if (!points) return;
       const path = Array.from(points, ([a, b], i) => `${i ? "L" : "M"}${at(px(a))} ${at(py(b))}`);
       parts.push(`<path class="onn-line onn-kind${kind}" d="${path.join("")}"/>`);
+    });
+    dots.forEach((point, kind) => {
+      if (!point) return;
+      const [a, b] = [px(point[0]), py(point[1])].map(at);
+      parts.push(`<circle class="onn-dot onn-kind${kind}" cx="${a}" cy="${b}" r="4.5"/>`);
     });
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.innerHTML = parts.join("");

@@ -66,6 +66,7 @@ export const STYLE = `
 .onn-line{stroke:var(--kind);stroke-width:2;fill:none;stroke-linejoin:round}
 .onn-line.onn-kind1{stroke-dasharray:7 3}
 .onn-line.onn-kind2{stroke-dasharray:2 2}
+.onn-dot{fill:var(--kind);stroke:var(--paper);stroke-width:1.5}
 .onn-legend{display:flex;flex-wrap:wrap;gap:0 1rem;font-size:12px;line-height:1.4;color:var(--soft)}
 .onn-pictures>.onn-legend{grid-column:1/-1}
 .onn-legend span{display:flex;align-items:center;gap:.4em}
