@@ -34,7 +34,7 @@ class DeviceDesign(Explorable):
         light and by electronics.
     channels : int
         Channels of the images.
-    constants : Constants, optional
+    constants : onnlab.hardware.Constants, optional
         What the parts take. Left out, an exposure takes 0.1 mJ besides the usual ones.
     sizes : range
         Image sizes to choose from. They have to suit the networks' pools.
