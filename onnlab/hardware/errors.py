@@ -218,13 +218,17 @@ class MeasuredPSFs(OpticalError):
     positive, negative : Tensor
         Shares of the light on each sample, none negative, ``(kernels, channels, ky, kx)``, no larger than the
         image, with their origin at ``(ky // 2, kx // 2)``. ``PSFConvolution.pair()`` returns what to aim at.
+    scale : Tensor, optional
+        Factors ``(kernels, 1, 1)`` by which electronics multiplies the difference of the two pictures, none
+        negative; those of the perfect PSFs unless given.
     """
 
     positive: Tensor
     negative: Tensor
+    scale: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("positive", "negative"):
+        for name in ("positive", "negative") if self.scale is None else ("positive", "negative", "scale"):
             intensity(getattr(self, name), name)
 
     def on_psfs(self, psfs: PSFs, generator: Generator) -> PSFs:
@@ -240,4 +244,10 @@ class MeasuredPSFs(OpticalError):
                     f"{tuple(given.shape)}; crop it about its origin"
                 )
             placed.append(in_window(given.to(perfect), psfs.window))
-        return replace(psfs, positive=placed[0], negative=placed[1])
+        scale = psfs.scale if self.scale is None else self.scale.to(psfs.scale)
+        if scale.shape != psfs.scale.shape:
+            raise ValueError(
+                f"scale must have shape {tuple(psfs.scale.shape)}, one factor for each kernel, got "
+                f"{tuple(scale.shape)}; use scale.reshape(-1, 1, 1)"
+            )
+        return replace(psfs, positive=placed[0], negative=placed[1], scale=scale)

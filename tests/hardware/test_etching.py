@@ -84,6 +84,9 @@ def test_measured_psfs_take_the_place_of_the_perfect_ones():
     found = device("psf", MeasuredPSFs(light, torch.zeros_like(light)), weight=weight)(x)
     expected = torch.nn.functional.conv2d(x, light.flip(-2, -1), padding=2) * pair.scale
     torch.testing.assert_close(found, expected)
+    gains = torch.tensor([0.0, 1.0, 7.0], dtype=light.dtype)[:, None, None]
+    amplified = device("psf", MeasuredPSFs(light, torch.zeros_like(light), gains), weight=weight)(x)
+    torch.testing.assert_close(amplified, gains * expected / pair.scale)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,16 @@ def test_measured_psfs_take_the_place_of_the_perfect_ones():
             lambda: device("psf", MeasuredPSFs(torch.ones(2, 1, 3, 3), torch.ones(2, 1, 3, 3))),
             ValueError,
             r"positive must have shape \(3, 1, ky, kx\), up to 12 x 12",
+        ),
+        (
+            lambda: device("psf", MeasuredPSFs(*torch.ones(2, 3, 1, 3, 3), scale=torch.ones(1, 3))),
+            ValueError,
+            r"scale must have shape \(3, 1, 1\)",
+        ),
+        (
+            lambda: MeasuredPSFs(*torch.ones(2, 3, 1, 3, 3), scale=-torch.ones(3, 1, 1)),
+            ValueError,
+            "scale must be >=",
         ),
         (lambda: device("4f", MeasuredPSFs(*torch.ones(2, 3, 1, 3, 3))), ValueError, "no meaning"),
     ],
