@@ -4,6 +4,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 LAB_ARGS ?=
+SOLUTIONS ?= yes
 
 BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 PY := $(BIN)/python
@@ -11,7 +12,7 @@ HTML := _build/html/index.html
 FIRST := book/ch01_waves.ipynb
 TIMINGS := .timings/runtimes.json
 # With no notebook the name below stands for the missing book, and every check on it fails.
-NOTEBOOKS := $(or $(wildcard book/*.ipynb exercises/*.ipynb),book/no-chapter-found.ipynb)
+NOTEBOOKS := $(or $(wildcard book/*.ipynb exercises/source/*.ipynb exercises/*.ipynb),book/no-chapter-found.ipynb)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Idle threads that spin on busy cores slow small transforms down by a factor of ten and more.
@@ -19,7 +20,7 @@ export OMP_WAIT_POLICY := PASSIVE
 test test-fast lint types unit fast chapters timings site browser bench: export OMP_NUM_THREADS := 1
 
 .NOTPARALLEL:
-.PHONY: lab test test-fast lint types unit fast chapters timings site browser bench results archive format pins clean venv
+.PHONY: lab test test-fast lint types unit fast chapters timings site browser bench exercises results archive format pins clean venv
 
 lab: venv
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
@@ -46,11 +47,14 @@ fast: venv
 # Every cell runs; a failing assert or a cell above its budget fails. The seconds go to $(TIMINGS).
 chapters timings: venv
 	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 -W default \
-		-p tests.notebooks.budget --timings $(TIMINGS) -n $(JOBS) --dist loadfile $(NOTEBOOKS)
+		-p tests.notebooks.budget -p tests.notebooks.points --timings $(TIMINGS) -n $(JOBS) --dist loadfile $(NOTEBOOKS)
 
+# SOLUTIONS=no builds the site with the exercises as students get them.
 site: venv
 	rm -rf _build
-	$(BIN)/jupyter-book build -n -W --keep-going .
+	mkdir -p _build
+	sed '$(if $(filter no,$(SOLUTIONS)),s,exercises/source/,exercises/,)' _toc.yml > _build/_toc.yml
+	$(BIN)/jupyter-book build -n -W --keep-going --toc _build/_toc.yml .
 	@echo "Open file://$(CURDIR)/$(HTML)"
 
 browser: venv
@@ -64,6 +68,10 @@ bench: venv
 
 $(HTML):
 	$(MAKE) site
+
+# The exercises as students get them, from the notebooks with solutions.
+exercises: venv
+	$(PY) -m onnlab release exercises/source exercises
 
 # The tables of the README, from the lines in results/; the appendix of the book reads them by itself.
 results: venv

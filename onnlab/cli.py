@@ -1,4 +1,4 @@
-"""The command line: ``onnlab data ACTION``, ``run NAME``, ``estimates`` and ``export WHAT``."""
+"""The command line: ``onnlab data ACTION``, ``run NAME``, ``estimates``, ``export WHAT``, ``release ...``."""
 
 import argparse
 import sys
@@ -41,12 +41,16 @@ class ExportError(Exception):
     """What was asked for cannot be exported; the text says why, and what to do."""
 
 
+class CourseError(Exception):
+    """Exercises cannot be released; the text says why, and what to do."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, ``sys.argv`` if none is given, and return its exit status."""
     options = parser().parse_args(arguments)
     try:
         options.run(options)
-    except (DataError, ExportError) as error:
+    except (DataError, ExportError, CourseError) as error:
         print(f"onnlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -95,6 +99,11 @@ def parser() -> argparse.ArgumentParser:
     add_slm(kinds.add_parser("slm", help="pictures for an SLM from a student"))
     add_layout(kinds.add_parser("layout", help="GDSII or OASIS from a metasurface"))
     add_student(kinds.add_parser("student", help="show a student, or give it other optics"))
+
+    releasing = commands.add_parser("release", help="exercises for students from notebooks with solutions")
+    releasing.add_argument("source", type=Path, help="folder of the notebooks with solutions")
+    releasing.add_argument("out", type=Path, help="folder for those without")
+    releasing.set_defaults(run=release_exercises)
     return top
 
 
@@ -276,3 +285,16 @@ def made_of_light(layer: OpticalLayer, options: argparse.Namespace, coarser: int
         raise ValueError(f"--optics 4f must come with {', '.join(missing)}; give lengths in metres")
     bench["pitch"] *= coarser
     return FourFConvolution(*arguments, weight=layer.weight, sensor=layer.sensor, **bench)
+
+
+def release_exercises(options: argparse.Namespace) -> None:
+    """Write the student form of every notebook of a folder."""
+    try:
+        from onnlab.course.release import SourceError, release_folder
+    except ModuleNotFoundError as error:
+        raise CourseError(f'release needs {error.name}; install it with pip install "onnlab[lab]"') from error
+    try:
+        for path in release_folder(options.source, options.out):
+            print(path)
+    except SourceError as error:
+        raise CourseError(str(error)) from None

@@ -45,7 +45,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
     first_line = item.cell.source.strip().partition("\n")[0]
     row = {"cell": item.cell_num + 1, "seconds": round(seconds, 2), "first": first_line}
-    item.user_properties.append((item.path.stem, row))
+    notebook_name = Path(item.nodeid.partition("::")[0]).with_suffix("").as_posix()
+    item.user_properties.append((notebook_name, row))
     check_budget(item, seconds, first_line)
     return outcome
 

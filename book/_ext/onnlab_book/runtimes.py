@@ -24,7 +24,7 @@ def setup(app: Sphinx) -> None:
 def markdown(record: dict[str, Any], link: dict[str, str]) -> str:
     """Two tables: seconds per chapter, and the slowest cells of the book.
 
-    ``record`` is ``{"machine": str, "chapters": {name: [row, ...]}}`` with a row for each code cell:
+    ``record`` is ``{"machine": str, "chapters": {path: [row, ...]}}``, path without suffix, with a row a code cell:
     ``{"cell": int, "seconds": float, "first": str}``, where ``first`` is its first line. ``link`` gives the
     Markdown link of a chapter's name.
     """
@@ -60,12 +60,9 @@ class Runtimes(SphinxDirective):
         self.env.note_dependency(str(path))
         text = UNMEASURED
         if path.is_file():
-            link = {
-                Path(doc).name: f"[](/{doc}.ipynb)"
-                for doc in self.env.found_docs
-                if self.env.doc2path(doc).endswith(".ipynb")
-            }
-            text = markdown(json.loads(path.read_text(encoding="utf-8")), link)
+            record = json.loads(path.read_text(encoding="utf-8"))
+            record["chapters"] = {k: v for k, v in record["chapters"].items() if k in self.env.found_docs}
+            text = markdown(record, {name: f"[](/{name}.ipynb)" for name in record["chapters"]})
         part = nodes.container()
         self.state.nested_parse(StringList(text.splitlines(), source=str(path)), 0, part)
         return part.children
