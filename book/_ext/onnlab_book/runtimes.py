@@ -24,9 +24,9 @@ def setup(app: Sphinx) -> None:
 def markdown(record: dict[str, Any], link: dict[str, str]) -> str:
     """Two tables: seconds per chapter, and the slowest cells of the book.
 
-    ``record`` is ``{"machine": str, "chapters": {path: [row, ...]}}``, path without suffix, with a row a code cell:
-    ``{"cell": int, "seconds": float, "first": str}``, where ``first`` is its first line. ``link`` gives the
-    Markdown link of a chapter's name.
+    ``record`` is ``{"machine": str, "chapters": {path: [row, ...]}}``, the path without suffix, with a row
+    for each code cell: ``{"cell": int, "seconds": float, "first": str}``, where ``first`` is its first line.
+    ``link`` gives the Markdown link of a path.
     """
     cells = [
         (one["seconds"], link.get(name, name), one["cell"], one["first"])

@@ -1,0 +1,79 @@
+"""The exercises of this book: whole, in the form that graders expect, and the same in both folders."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from onnlab.checks._check import find
+from onnlab.course.release import release
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "exercises" / "source").glob("*.ipynb"))
+CHAPTERS = {path.name[:4]: path for path in sorted((ROOT / "book").glob("ch*.ipynb"))}
+POINTS = {"easy": 1, "medium": 2, "hard": 3}
+TASK = re.compile(
+    r"```\{exercise\} .+ \((easy|medium|hard), \d+ min\)\n:label: (ex-\S+)\n\nPractises \{ref\}`(sec-\S+)`"
+)
+
+each = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+
+
+def cells(path: Path) -> dict[str, nbformat.NotebookNode]:
+    return {cell.metadata["nbgrader"]["grade_id"]: cell for cell in nbformat.read(path, 4).cells}
+
+
+def tasks(path: Path) -> list[str]:
+    return [name.removesuffix("-task") for name in cells(path) if name.endswith("-task")]
+
+
+def text(path: Path) -> str:
+    return "\n".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+
+
+def test_every_chapter_has_exercises() -> None:
+    assert [path.stem for path in SOURCES] == list(CHAPTERS)
+
+
+@each
+def test_the_student_form_is_made_from_the_source(path: Path) -> None:
+    """When this fails: ``make exercises``."""
+    student = nbformat.read(path.parents[1] / path.name, 4)
+    assert student == release(nbformat.read(path, 4))
+
+
+def test_no_student_form_is_left_without_its_source() -> None:
+    assert [path.name for path in sorted((ROOT / "exercises").glob("*.ipynb"))] == [p.name for p in SOURCES]
+
+
+@each
+def test_an_exercise_has_a_task_an_answer_a_check_and_an_analysis(path: Path) -> None:
+    found = cells(path)
+    assert 4 <= len(tasks(path)) <= 7
+    for name in tasks(path):
+        level, label, _ = TASK.match(found[f"{name}-task"].source).groups()
+        assert "**Hand in**" in found[f"{name}-task"].source
+        assert found[f"{name}-answer"].metadata["tags"] == ["hide-input"]
+        assert found[name].source.startswith(f'check("{name}", ')
+        assert found[name].metadata["nbgrader"]["points"] == POINTS[level] == find(name).points
+        assert found[f"{name}-why"].source.startswith(f"```{{solution}} {label}\n:class: dropdown\n")
+
+
+@each
+def test_there_is_something_to_tweak_to_implement_and_to_explore(path: Path) -> None:
+    levels = [TASK.match(cells(path)[f"{name}-task"].source)[1] for name in tasks(path)]
+    assert set(levels) == set(POINTS)
+    read_by_hand = [
+        n for n, cell in cells(path).items() if n.endswith("-why") and cell.metadata["nbgrader"]["grade"]
+    ]
+    assert len(read_by_hand) >= 1
+
+
+@each
+def test_an_exercise_practises_a_section_of_its_chapter_which_ends_in_it(path: Path) -> None:
+    chapter = text(CHAPTERS[path.stem])
+    for name in tasks(path):
+        _, label, section = TASK.match(cells(path)[f"{name}-task"].source).groups()
+        assert re.search(rf"^\({section}\)=\n## ", chapter, re.MULTILINE), section
+        assert f"{{ref}}`{label}`" in chapter[chapter.index("## Exercises") :]
