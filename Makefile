@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY := PASSIVE
 test test-fast lint types unit fast chapters timings site browser bench: export OMP_NUM_THREADS := 1
 
 .NOTPARALLEL:
-.PHONY: lab test test-fast lint types unit fast chapters timings site browser bench exercises results archive format pins clean venv
+.PHONY: lab test test-fast lint types unit fast chapters timings site browser bench exercises students results archive format pins clean venv
 
 lab: venv
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/$(FIRST) $(AS_ROOT) $(LAB_ARGS)
@@ -72,6 +72,11 @@ $(HTML):
 # The exercises as students get them, from the notebooks with solutions.
 exercises: venv
 	$(PY) -m onnlab release exercises/source exercises
+
+# What students get, from the last commit: no solutions, and no tests, which know right answers.
+students:
+	mkdir -p dist
+	git archive --format=zip --prefix=onnlab/ -o dist/onnlab-students.zip HEAD -- . ':!exercises/source' ':!tests' ':!.ci'
 
 # The tables of the README, from the lines in results/; the appendix of the book reads them by itself.
 results: venv

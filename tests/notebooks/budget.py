@@ -1,4 +1,4 @@
-"""A pytest plugin for chapters under nbval: seconds per cell, written to a file and held to a budget.
+"""A pytest plugin for notebooks under nbval: seconds and memory per cell, in a file and within a budget.
 
 Load it with ``-p tests.notebooks.budget``. What counts is the time that the kernel spends on a processor: a
 busy neighbour fails nobody's chapter; a cell that merely waits is stopped by ``--nbval-cell-timeout``.
@@ -44,7 +44,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     notebook.seconds = getattr(notebook, "seconds", 0.0) + seconds
 
     first_line = item.cell.source.strip().partition("\n")[0]
-    row = {"cell": item.cell_num + 1, "seconds": round(seconds, 2), "first": first_line}
+    row = {
+        "cell": item.cell_num + 1,
+        "seconds": round(seconds, 2),
+        "megabytes": round(kernel.memory_info().rss / 1e6),
+        "first": first_line,
+    }
     notebook_name = Path(item.nodeid.partition("::")[0]).with_suffix("").as_posix()
     item.user_properties.append((notebook_name, row))
     check_budget(item, seconds, first_line)

@@ -41,6 +41,13 @@ def test_seconds_of_every_cell_are_written(tmp_path: Path) -> None:
     assert rows[0]["seconds"] < 0.3
 
 
+def test_memory_after_every_cell_is_written(tmp_path: Path) -> None:
+    table = tmp_path / "runtimes.json"
+    run_notebook(tmp_path, ["x = 1", "big = b'1' * 200_000_000"], "--timings", str(table))
+    (rows,) = json.loads(table.read_text())["chapters"].values()
+    assert rows[1]["megabytes"] - rows[0]["megabytes"] == pytest.approx(200, abs=20)
+
+
 def test_a_slow_cell_fails_and_is_named(tmp_path: Path) -> None:
     done = run_notebook(tmp_path, ["x = 1", BURN], "--cell-budget", "0.3")
     assert done.returncode == 1, done.stdout

@@ -17,10 +17,10 @@ RECORD = {
     "machine": "two cores",
     "chapters": {
         "ch01_waves": [
-            {"cell": 1, "seconds": 0.5, "first": "import torch"},
-            {"cell": 4, "seconds": 2.25, "first": "inside = (r < a) | (r > b)"},
+            {"cell": 1, "seconds": 0.5, "megabytes": 310, "first": "import torch"},
+            {"cell": 4, "seconds": 2.25, "megabytes": 290, "first": "inside = (r < a) | (r > b)"},
         ],
-        "ch02_fourf": [{"cell": 2, "seconds": 10.0, "first": "learn()"}],
+        "ch02_fourf": [{"cell": 2, "seconds": 10.0, "megabytes": 400, "first": "learn()"}],
     },
 }
 
@@ -28,8 +28,8 @@ RECORD = {
 def test_runtimes_add_up_and_rank() -> None:
     table = runtimes.markdown(RECORD, {"ch01_waves": "[](ch01_waves.ipynb)"})
     assert "Measured on two cores." in table
-    assert "| [](ch01_waves.ipynb) | 2 | 2.8 | 2.2 |" in table
-    assert "| ch02_fourf | 1 | 10.0 | 10.0 |" in table
+    assert "| [](ch01_waves.ipynb) | 2 | 2.8 | 2.2 | 310 |" in table
+    assert "| ch02_fourf | 1 | 10.0 | 10.0 | 400 |" in table
     slowest = table[table.index("slowest cells") :].splitlines()[4:]
     assert slowest[0] == "| ch02_fourf | 2 | `learn()` | 10.00 |"
     assert slowest[1] == r"| [](ch01_waves.ipynb) | 4 | `inside = (r < a) \| (r > b)` | 2.25 |"
@@ -37,7 +37,7 @@ def test_runtimes_add_up_and_rank() -> None:
 
 
 def test_runtimes_show_the_slowest_only() -> None:
-    timed = [{"cell": i, "seconds": i / 10, "first": "x"} for i in range(1, 40)]
+    timed = [{"cell": i, "seconds": i / 10, "megabytes": 1, "first": "x"} for i in range(1, 40)]
     table = runtimes.markdown({"machine": "m", "chapters": {"a": timed}}, {})
     assert "| a | 39 | `x` | 3.90 |" in table
     assert "| a | 30 | `x` | 3.00 |" in table

@@ -1,4 +1,4 @@
-"""``{runtimes}``: seconds per chapter and the slowest cells, from the run that tests the notebooks."""
+"""``{runtimes}``: seconds and memory per notebook and the slowest cells, from the run that tests them."""
 
 import json
 from pathlib import Path
@@ -22,23 +22,27 @@ def setup(app: Sphinx) -> None:
 
 
 def markdown(record: dict[str, Any], link: dict[str, str]) -> str:
-    """Two tables: seconds per chapter, and the slowest cells of the book.
+    """Two tables: seconds and memory per notebook, and the slowest cells of the book.
 
     ``record`` is ``{"machine": str, "chapters": {path: [row, ...]}}``, the path without suffix, with a row
-    for each code cell: ``{"cell": int, "seconds": float, "first": str}``, where ``first`` is its first line.
-    ``link`` gives the Markdown link of a path.
+    for each code cell: ``{"cell": int, "seconds": float, "megabytes": int, "first": str}``. ``megabytes`` is
+    what the kernel holds after the cell, and ``first`` its first line. ``link`` gives the Markdown link of a
+    path.
     """
     cells = [
         (one["seconds"], link.get(name, name), one["cell"], one["first"])
         for name, timed in record["chapters"].items()
         for one in timed
     ]
-    lines = [f"Measured on {record['machine']}.", "", "| Chapter | Code cells | Seconds | Longest cell (s) |"]
-    lines.append("|:--|--:|--:|--:|")
+    lines = [f"Measured on {record['machine']}.", ""]
+    lines += ["| Chapter | Code cells | Seconds | Longest cell (s) | Memory (MB) |", "|:--|--:|--:|--:|--:|"]
     for name, timed in record["chapters"].items():
         seconds = [one["seconds"] for one in timed]
         longest = max(seconds, default=0.0)
-        lines.append(f"| {link.get(name, name)} | {len(timed)} | {sum(seconds):.1f} | {longest:.1f} |")
+        memory = max((one["megabytes"] for one in timed), default=0)
+        lines.append(
+            f"| {link.get(name, name)} | {len(timed)} | {sum(seconds):.1f} | {longest:.1f} | {memory} |"
+        )
     ranked = sorted(cells, reverse=True)[:SLOWEST]
     lines += ["", f"The {len(ranked)} slowest cells, with the line that each begins with:", ""]
     lines += ["| Chapter | Code cell | First line | Seconds |", "|:--|--:|:--|--:|"]
