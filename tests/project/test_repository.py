@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+NOTEBOOKS = [
+    path for folder in ("book", "exercises/source") for path in sorted((ROOT / folder).glob("*.ipynb"))
+]
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])/(?:work|root|farm|tmp|home|Users)/\w")
 
 
@@ -51,7 +53,8 @@ def test_a_chapter_is_stripped_and_opens_and_runs_without_a_question(path: Path)
     assert "torch.set_num_threads(1)" in "".join(code[0]["source"])
 
 
-def test_every_chapter_is_in_the_table_of_contents() -> None:
+def test_every_notebook_is_in_the_table_of_contents() -> None:
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = {entry["file"] for part in toc["parts"] for entry in part["chapters"]}
-    assert {f"book/{path.stem}" for path in NOTEBOOKS} <= files
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    files = {entry["file"] for chapter in chapters for entry in (chapter, *chapter.get("sections", ()))}
+    assert {path.relative_to(ROOT).with_suffix("").as_posix() for path in NOTEBOOKS} <= files
