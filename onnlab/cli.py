@@ -23,6 +23,7 @@ from onnlab.experiments import (
     run,
     table,
 )
+from onnlab.experiments.devices import in_light
 from onnlab.hardware import (
     PhaseCurve,
     double_phase,
@@ -33,7 +34,7 @@ from onnlab.hardware import (
     load_student,
     onto_panel,
 )
-from onnlab.networks import FourFConvolution, HybridClassifier, HybridSegmenter, OpticalLayer, PSFConvolution
+from onnlab.networks import FourFConvolution, HybridClassifier, HybridSegmenter, OpticalLayer
 from onnlab.optics import Grid, fourier_grid
 
 
@@ -275,10 +276,10 @@ def layers(model: HybridClassifier | HybridSegmenter) -> dict[str, OpticalLayer]
 
 def made_of_light(layer: OpticalLayer, options: argparse.Namespace, coarser: int) -> OpticalLayer:
     """Return an optical layer with the very kernels and the sensor of another."""
+    if options.optics == "psf":
+        return in_light(layer)
     count, channels, ky, kx = layer.weight.shape
     arguments = (channels, count, (ky, kx), layer.image_size, layer.camera)
-    if options.optics == "psf":
-        return PSFConvolution(*arguments, weight=layer.weight, sensor=layer.sensor)
     bench = {name: getattr(options, name) for name in ("pitch", "wavelength", "focal_length")}
     missing = [f"--{name.replace('_', '-')}" for name, value in bench.items() if value is None]
     if missing:

@@ -1,6 +1,14 @@
 """The experiments of the book: declared here, run by ``onnlab run NAME``, kept in ``results/``."""
 
-from onnlab.experiments.catalogue import EXPERIMENTS, SCALES, ntkd, sclc, segmentation, when_kd_helps
+from onnlab.experiments.catalogue import (
+    EXPERIMENTS,
+    SCALES,
+    compensation,
+    ntkd,
+    sclc,
+    segmentation,
+    when_kd_helps,
+)
 from onnlab.experiments.estimates import (
     BUDGETS,
     DEVICES,
@@ -35,6 +43,7 @@ __all__ = [
     "append",
     "check_line",
     "compare_estimates",
+    "compensation",
     "estimated_and_trained",
     "format_estimates",
     "format_table",

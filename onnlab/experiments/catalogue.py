@@ -8,6 +8,7 @@ from onnlab.experiments.settings import KERNELS, Experiment, Row
 
 SCALES = ("chapter", "full")
 TEMPERATURES, ALPHA = (4.0,), 0.9
+RATES = (2e-3, 6e-3, 1.8e-2)
 BETAS = (1.0, 5.0)
 OTHER_BETAS = {"raw": (1e-9, 1e-8), "trace": (10.0, 50.0)}
 """Where the distance between kernels has another size."""
@@ -38,7 +39,7 @@ def _sclc_rows(
     teacher_network: str,
     augment: str,
     epochs: int,
-    rates: tuple[float, ...] = (2e-3, 6e-3, 1.8e-2),
+    rates: tuple[float, ...] = RATES,
 ) -> tuple[Row, ...]:
     twin = Row(
         name="twin, labels", network=network, data=data, augment=augment, epochs=epochs, learning_rates=rates
@@ -144,6 +145,64 @@ def segmentation(scale: str) -> Experiment:
     return Experiment("segmentation", scale, rows)
 
 
+def compensation(scale: str) -> Experiment:
+    """What fabrication takes, and what the back end brings back: table 4 of arXiv:2508.08421.
+
+    A student is trained by distillation, and built. As built, single pictures of its noisy camera are
+    scored. Then its back end learns again, from a tenth of its images: from labels, answers, kernels or both,
+    with four trials each. A seed is a student, a device and a tenth: the spread is over all of them.
+
+    The chapter scale has a part of MNIST, a part of CIFAR-10, with a small CNN in place of AlexNet, and
+    scenes; the full scale has MNIST, CIFAR-10 and the cars of CamVid.
+    """
+    if scale == "full":
+        digits = _hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
+        objects = _hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip")
+        pixels = _pixel_row("camvid-cars", labels=None, epochs=30)
+        teachers = (
+            replace(digits, network="LeNet", learning_rates=RATES),
+            replace(objects, network="AlexNet", learning_rates=RATES),
+            replace(pixels, network="UNet-16", epochs=20, batch_size=16),
+        )
+        tenths, epochs, kernel = (5500, 4500, 37), (12, 12, 60), "one projection"
+    else:
+        digits = _hybrid_row("mnist-mini", "Hybrid-8", 10)
+        objects = _hybrid_row("cifar10", "Hybrid-16", 8, labels=10_000, augment="shift+flip")
+        pixels = _pixel_row("scenes-24", labels=None, epochs=8)
+        teachers = (
+            replace(digits, network="LeNet", epochs=12, augment="shift", learning_rates=RATES),
+            replace(objects, network="SmallCNN-32", labels=20_000, epochs=6, learning_rates=RATES[:1]),
+            replace(pixels, network="UNet-8", epochs=20, batch_size=16, learning_rates=(8e-3,)),
+        )
+        tenths, epochs, kernel = (600, 1000, 100), (12, 12, 16), "plain"
+    students, kernels = (digits, objects, pixels), ("plain", kernel, "last level")
+    parts = map(_rescued_rows, students, teachers, tenths, epochs, kernels)
+    return Experiment("compensation", scale, tuple(row for rows in parts for row in rows))
+
+
+def _rescued_rows(student: Row, teacher: Row, labels: int, epochs: int, kernel: str) -> tuple[Row, ...]:
+    """The teacher; its student, as designed and as built; and four ways to learn again."""
+    teacher = replace(teacher, name="teacher", label_smoothings=())
+    plain = replace(student, label_smoothings=())
+    design = distilled(plain, teacher, "as designed")
+    built = replace(
+        plain, name="as built", student=design, process="clean room", augment="none", epochs=0,
+        learning_rates=(),
+    )  # fmt: skip
+    again = replace(built, labels=labels, epochs=epochs, learning_rates=(3e-3, 1e-2))
+    taught = partial(replace, again, teacher=teacher)
+    betas = (0.3, 2.0)
+    return (
+        teacher,
+        design,
+        built,
+        replace(again, name="labels", label_smoothings=(0.0, 0.1)),
+        taught(name="KD", temperatures=(4.0, 8.0), alpha=ALPHA),
+        taught(name="NTKD", kernel=kernel, betas=betas),
+        taught(name="KD + NTKD", temperatures=TEMPERATURES, alpha=ALPHA, kernel=kernel, betas=betas),
+    )
+
+
 def _pixel_row(data: str, *, labels: int | None, epochs: int) -> Row:
     return Row(
         name="masks", network="Segmenter", data=data, labels=labels, epochs=epochs, batch_size=8,
@@ -167,7 +226,7 @@ def _kernel_rows(student: Row, teacher_network: str) -> tuple[Row, ...]:
         teacher = replace(learner, labels=6000, epochs=12, augment="shift")
     else:
         teacher = learner
-    teacher = replace(teacher, name="teacher", network=teacher_network, learning_rates=(2e-3, 6e-3, 1.8e-2))
+    teacher = replace(teacher, name="teacher", network=teacher_network, learning_rates=RATES)
     taught = partial(replace, learner, teacher=teacher)
     # Augmented images never come twice: their teacher's kernels cannot be kept, so they are sketched.
     kernel = "plain" if student.augment == "none" else "one projection"
@@ -185,5 +244,6 @@ EXPERIMENTS: dict[str, Callable[[str], Experiment]] = {
     "when-kd-helps": when_kd_helps,
     "ntkd": ntkd,
     "segmentation": segmentation,
+    "compensation": compensation,
 }
 """Experiments by name; each is called with a scale."""

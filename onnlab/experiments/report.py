@@ -41,20 +41,31 @@ def comparisons(experiment: Experiment, found: Mapping[Row, TableRow]) -> list[C
     """Return each row with the one it is to be compared with, and the gain over that.
 
     A row with a teacher is compared with the same network without; a network with more nonlinearities in
-    front with its strictly linear form, both without a teacher.
+    front with its strictly linear form, both without a teacher. A device as it was built is compared with its
+    design, and one that has learnt again from labels with the device as it was built.
     """
     pairs = []
     for row in experiment.rows:
         for other in experiment.rows:
             alike = all(
                 getattr(row, what) == getattr(other, what)
-                for what in ("network", "data", "labels", "augment", "epochs", "batch_size")
+                for what in ("network", "data", "labels", "augment", "epochs", "batch_size", "student")
             )
             taught = row.teacher is not None and row.front == other.front
             bent = row.teacher is None and row.front != other.front == "linear"
-            if alike and other.teacher is None and (taught or bent) and {row, other} <= found.keys():
+            pair = alike and other.teacher is None and (taught or bent)
+            if (pair or _built_from(row, other)) and {row, other} <= found.keys():
                 pairs.append((row, other, gain(found[row], found[other])))
     return pairs
+
+
+def _built_from(row: Row, other: Row) -> bool:
+    """Whether a row is another one as it was built, or that device after it has learnt again from labels."""
+    if row.epochs == 0:
+        return row.student == other
+    return (
+        row.student is not None and row.teacher is None and (other.student, other.epochs) == (row.student, 0)
+    )
 
 
 def missing(experiment: Experiment, found: Mapping[Row, TableRow], seeds: int) -> list[str]:

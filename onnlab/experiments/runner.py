@@ -1,4 +1,4 @@
-"""Run an experiment: what is missing of it, several runs at a time, teachers before students."""
+"""Run an experiment: what is missing of it, several at a time; teachers first, devices last."""
 
 from collections.abc import Callable
 from itertools import groupby
@@ -7,7 +7,7 @@ from pathlib import Path
 from joblib import Parallel, delayed
 
 from onnlab.experiments.lines import Line, append, read, score
-from onnlab.experiments.settings import Experiment, Row, Run, Trial
+from onnlab.experiments.settings import Experiment, Row, Run, Trial, run_of
 from onnlab.experiments.tables import chosen_trial
 from onnlab.experiments.training import Place, commit, execute
 
@@ -25,7 +25,8 @@ def run(
     """Make all runs of an experiment that are not in its file yet; return its lines.
 
     For each row, seed 0 makes every trial. The one with the highest *validation* accuracy is used for the
-    other seeds. A student with seed ``s`` learns from its teacher with seed ``s``.
+    other seeds. A student with seed ``s`` learns from its teacher with seed ``s``; what is built with seed
+    ``s`` is the student with seed ``s``.
 
     Each run becomes a line of ``out/NAME.jsonl`` as soon as it is done. A run that fails does so too, with
     its traceback, and the others go on; the next call tries it again. Runs are recognised by the hash of
@@ -82,20 +83,16 @@ def run(
             report(_sentence(one, line))
         mine.extend(one.key for one in runs)
 
-    def resolve(row: Row, seed: int, trial: Trial) -> Run:
-        if row.teacher is None:
-            return Run(row, trial, seed)
-        return Run(row, trial, seed, resolve(row.teacher, seed, chosen[row.teacher]))
-
     for _, level in groupby(sorted(experiment.rows, key=lambda row: row.depth), lambda row: row.depth):
-        rows = [row for row in level if row.teacher is None or row.teacher in chosen]
-        grid = {row: [resolve(row, 0, trial) for trial in row.trials] for row in rows}
+        rows = [row for row in level if chosen.keys() >= set(row.before)]
+        grid = {row: [run_of(row, trial, 0, chosen.__getitem__) for trial in row.trials] for row in rows}
         make([one for runs in grid.values() for one in runs])
         for row, runs in grid.items():
             best = chosen_trial(known[one.key] for one in runs)
             if best is not None:
                 chosen[row] = best
-        make([resolve(row, seed, chosen[row]) for seed in range(1, seeds) for row in rows if row in chosen])
+        made = [row for row in rows if row in chosen]
+        make([run_of(row, chosen[row], seed, chosen.__getitem__) for seed in range(1, seeds) for row in made])
     return [known[key] for key in mine]
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from onnlab.data import Dataset, available, load
 from onnlab.distill import Augmentation, compose, random_flip, random_shift
+from onnlab.experiments.devices import PROCESSES
 from onnlab.networks import (
     AlexNet,
     HybridClassifier,
@@ -104,8 +105,8 @@ class Trial:
 
     Parameters
     ----------
-    learning_rate : float
-        See :func:`onnlab.distill.fit`.
+    learning_rate : float or None
+        See :func:`onnlab.distill.fit`; None where nothing is trained.
     label_smoothing : float, optional
         See :class:`onnlab.distill.CrossEntropy`.
     temperature : float, optional
@@ -114,21 +115,24 @@ class Trial:
         See :class:`onnlab.distill.NTKD`.
     """
 
-    learning_rate: float
+    learning_rate: float | None
     label_smoothing: float | None = None
     temperature: float | None = None
     beta: float | None = None
 
     def __str__(self) -> str:
         given = {name.replace("_", " "): value for name, value in asdict(self).items() if value is not None}
-        return ", ".join(f"{name} {value:g}" for name, value in given.items())
+        return ", ".join(f"{name} {value:g}" for name, value in given.items()) or "nothing to choose"
 
 
 TUNED = tuple(field.name for field in fields(Trial))
 """Names of the settings that are tuned."""
 
-LATER = ("label_smoothing", "kernel", "beta")
+LATER = ("label_smoothing", "kernel", "beta", "student", "process")
 """Names of the settings that version 1 did not have from the start."""
+
+BEFORE = ("teacher", "student")
+"""Names of the settings that are those of another run, which has to be made before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,17 +151,18 @@ class Row:
     data : str
         One of :data:`TASKS`.
     epochs : int
-        Passes over the training images.
+        Passes over the training images; 0 for a device that is left as it was built.
     front : str
         One of :data:`FRONTS`. A counterpart starts from fresh weights, not from those of a trained network.
     labels : int, optional
-        How many training images, drawn by the seed and stratified by class; all if not given.
+        How many training images, drawn by the seed and stratified by class; all if not given. With a
+        student, they are drawn from its own, and as large a share of the validation images chooses the epoch.
     augment : str
         One of :data:`AUGMENTATIONS`.
     batch_size : int
         See :func:`onnlab.distill.fit`.
     learning_rates : tuple of float
-        Those to try.
+        Those to try; none with 0 epochs, and only then.
     label_smoothings : tuple of float
         Those to try; plain labels if none are given.
     teacher : Row, optional
@@ -171,11 +176,18 @@ class Row:
         One of :data:`KERNELS`: learn the teacher's tangent kernel, too.
     betas : tuple of float
         Weights of the kernel to try; given with a kernel, and only then.
+    student : Row, optional
+        Build the network that this row trained with the same seed, by the process; then learn again with the
+        optics frozen, see :func:`onnlab.hardware.compensate`. The seed also draws the errors: each seed has a
+        student, a device and a draw of images of its own.
+    process : str, optional
+        One of :data:`onnlab.experiments.devices.PROCESSES`; given with a student, and only then.
 
     Raises
     ------
     ValueError
-        If a name is unknown, a number is out of range, or a teacher comes without anything to learn from it.
+        If a name is unknown, a number is out of range, a teacher comes without anything to learn from it, or
+        a student is another network or built itself.
     """
 
     name: str
@@ -193,6 +205,8 @@ class Row:
     alpha: float | None = None
     kernel: str | None = None
     betas: tuple[float, ...] = ()
+    student: "Row | None" = None
+    process: str | None = None
 
     def __post_init__(self) -> None:
         for what, known in (
@@ -201,20 +215,25 @@ class Row:
             ("front", FRONTS),
             ("augment", AUGMENTATIONS),
             ("kernel", KERNELS),
+            ("process", PROCESSES),
         ):
             value = getattr(self, what)
-            if value not in known and not (what == "kernel" and value is None):
+            if value not in known and not (what in ("kernel", "process") and value is None):
                 raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {value!r}")
         for what in ("epochs", "batch_size", "labels"):
             value = getattr(self, what)
-            if value is not None and value < 1:
+            left_as_built = what == "epochs" and value == 0 and self.student is not None
+            if value is not None and value < 1 and not left_as_built:
                 raise ValueError(f"{what} must be at least 1, got {value}")
         for what in ("learning_rates", "label_smoothings", "temperatures", "betas"):
             values = getattr(self, what)
             if any(value < 0 for value in values) or len(set(values)) < len(values):
                 raise ValueError(f"{what} must be positive and different, got {values}")
-        if not self.learning_rates or min(self.learning_rates) == 0:
-            raise ValueError(f"learning_rates must be positive, at least one, got {self.learning_rates}")
+        if bool(self.learning_rates) != bool(self.epochs) or 0 in self.learning_rates:
+            raise ValueError(
+                "learning_rates must be positive, at least one if there are epochs, and none without, got "
+                f"{self.learning_rates}"
+            )
         if bool(self.temperatures) != (self.alpha is not None) or bool(self.betas) != (
             self.kernel is not None
         ):
@@ -228,22 +247,41 @@ class Row:
                 "temperatures or betas must be given with a teacher, and only then, got "
                 f"{self.temperatures} and {self.betas}"
             )
+        self._check_student()
+
+    def _check_student(self) -> None:
+        if (self.student is None) != (self.process is None):
+            raise ValueError(
+                f"student and process must be given together, got process {self.process!r}; "
+                "'clean room' is one"
+            )
+        same = ("network", "data", "front")
+        for row in self.before:
+            if row.student is not None:
+                raise ValueError(f"teacher and student must not be built, got row {row.name!r}")
+        if self.student is not None and any(getattr(self, w) != getattr(self.student, w) for w in same):
+            raise ValueError(f"student must have the same {', '.join(same)} as row {self.name!r} itself")
+
+    @property
+    def before(self) -> tuple["Row", ...]:
+        """Rows that have to be trained before: teacher and student, if there are some."""
+        return tuple(row for row in (self.teacher, self.student) if row is not None)
 
     @property
     def depth(self) -> int:
-        """How many teachers have to be trained before, one after the other."""
-        return 0 if self.teacher is None else 1 + self.teacher.depth
+        """How many rows have to be trained before, one after the other."""
+        return max((1 + row.depth for row in self.before), default=0)
 
     @property
     def trials(self) -> tuple[Trial, ...]:
         """Every combination of what is tuned."""
         later = [values or (None,) for values in (self.label_smoothings, self.temperatures, self.betas)]
-        return tuple(Trial(rate, *rest) for rate in self.learning_rates for rest in product(*later))
+        return tuple(Trial(*values) for values in product(self.learning_rates or (None,), *later))
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a row with one choice of what is tuned, a seed, and the run of its teacher.
+    """One training: a row with one choice of what is tuned, a seed, and the runs of its teacher and student.
 
     Raises
     ------
@@ -255,6 +293,7 @@ class Run:
     trial: Trial
     seed: int
     teacher: "Run | None" = None
+    student: "Run | None" = None
 
     def __post_init__(self) -> None:
         given = self.trial.temperature is not None, self.trial.beta is not None
@@ -266,13 +305,14 @@ class Run:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything that the result depends on, those of the teacher included; JSON can hold it."""
-        left_out = ("name", "learning_rates", "label_smoothings", "temperatures", "betas", "teacher")
+        """Everything that the result depends on, those of teacher and student included; JSON can hold it."""
+        left_out = ("name", "learning_rates", "label_smoothings", "temperatures", "betas", *BEFORE)
         settings = {
             **{f.name: getattr(self.row, f.name) for f in fields(Row) if f.name not in left_out},
             **asdict(self.trial),
             "seed": self.seed,
             "teacher": self.teacher and self.teacher.settings,
+            "student": self.student and self.student.settings,
         }
         # What was added later is left out where it is not used: older runs keep their keys.
         return {name: value for name, value in settings.items() if value is not None or name not in LATER}
@@ -295,12 +335,12 @@ class Experiment:
     scale : str
         ``"chapter"`` or ``"full"``.
     rows : tuple of Row
-        A teacher is a row, too, and comes before those that learn from it.
+        A teacher is a row, too, and comes before those that learn from it; so does a student that is built.
 
     Raises
     ------
     ValueError
-        If two rows have the same settings, or a teacher is no row before.
+        If two rows have the same settings, or a teacher or student is no row before.
     """
 
     name: str
@@ -309,8 +349,10 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):
-            if row.teacher is not None and row.teacher not in self.rows[:index]:
-                raise ValueError(f"the teacher of row {row.name!r} must be a row before it; put it there")
+            for what in BEFORE:
+                other = getattr(row, what)
+                if other is not None and other not in self.rows[:index]:
+                    raise ValueError(f"the {what} of row {row.name!r} must be a row before it; put it there")
         keys = [any_run(row).key for row in self.rows]
         for index, key in enumerate(keys):
             if key in keys[:index]:
@@ -321,4 +363,14 @@ class Experiment:
 
 def any_run(row: Row) -> Run:
     """Return one of the runs of a row; with its settings but seed and trial, any other has the same."""
-    return Run(row, row.trials[0], 0, None if row.teacher is None else any_run(row.teacher))
+    return run_of(row, row.trials[0], 0, lambda other: other.trials[0])
+
+
+def run_of(row: Row, trial: Trial, seed: int, chosen: Callable[[Row], Trial]) -> Run:
+    """Return the run of a row, with the chosen trials of its teacher and student, and with their seed."""
+    before = {
+        what: None if other is None else run_of(other, chosen(other), seed, chosen)
+        for what in BEFORE
+        for other in [getattr(row, what)]
+    }
+    return Run(row, trial, seed, **before)

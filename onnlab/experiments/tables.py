@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnlab.experiments.lines import PIXELS, Line, score
-from onnlab.experiments.settings import TUNED, VERSION, Experiment, Row, Trial, any_run
+from onnlab.experiments.settings import BEFORE, TUNED, VERSION, Experiment, Row, Trial, any_run
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class TableRow:
 def table(lines: Iterable[Line]) -> list[TableRow]:
     """Return mean, spread and number of seeds for each row, in the order in which rows first appear.
 
-    Lines belong to one row if they agree in all but the seed and what is tuned, their teachers' included. Of
-    the trials that seed 0 made, the one with the highest validation score counts; among equals the lowest
-    validation loss decides. Runs that failed are left out.
+    Lines belong to one row if they agree in all but the seed and what is tuned, in the settings of teacher
+    and student, too. Of the trials that seed 0 made, the one with the highest validation score counts; among
+    equals the lowest validation loss decides. Runs that failed are left out.
     """
     return list(_tabulated(lines).values())
 
@@ -243,6 +243,5 @@ def _group(line: Line) -> str:
 
 
 def _without_run(settings: dict[str, Any]) -> dict[str, Any]:
-    teacher = settings["teacher"]
     rest = {name: settings[name] for name in settings if name not in (*TUNED, "seed")}
-    return {**rest, "teacher": teacher and _without_run(teacher)}
+    return {**rest, **{name: _without_run(rest[name]) for name in BEFORE if rest.get(name) is not None}}

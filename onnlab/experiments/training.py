@@ -1,4 +1,4 @@
-"""One run: train what its settings say, test it once, and tell what came of it."""
+"""One run: train or build what its settings say, test it once, and tell what came of it."""
 
 import hashlib
 import platform
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Generator, nn
 
 import onnlab
 from onnlab.data import Dataset
@@ -28,9 +28,12 @@ from onnlab.distill import (
     save_checkpoint,
     segmentation_scores,
 )
+from onnlab.experiments.devices import device
 from onnlab.experiments.lines import Line
 from onnlab.experiments.settings import AUGMENTATIONS, KERNELS, NETWORKS, TASKS, VERSION, Row, Run
-from onnlab.networks import linear_counterpart
+from onnlab.hardware import compensate
+from onnlab.hardware.fabrication import Exposed
+from onnlab.networks import HybridClassifier, HybridSegmenter, linear_counterpart
 
 
 @dataclass(frozen=True)
@@ -93,35 +96,50 @@ def execute(run: Run, place: Place) -> Line:
         return {**line, "error": _traceback(error)}
 
 
-def trained(run: Run, place: Place) -> tuple[nn.Module, History]:
-    """Train the network of a run, and its teacher first if that is not in the folder."""
-    row, data = run.row, dataset(run.row.data)[0]
-    if row.labels is not None:
-        few = data.train.subset(row.labels, run.seed)
-        data = Dataset(data.name, few, data.validation, data.test, data.classes, data.credit)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        model = build(row, _image_shape(data), len(data.classes))
-    objective = _objective(run, place)
+def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
+    """Train the network of a run, and teacher and student before it if they are not in the folder.
+
+    Of what is built, only the back end is trained. There is no history if it is left as it was built.
+    """
+    row, data = run.row, _images(run)
     under_way = place.folder / f"{run.key}.state"
-    history = fit(
-        model,
-        data,
-        objective,
-        epochs=row.epochs,
-        seed=run.seed,
-        batch_size=row.batch_size,
-        learning_rate=run.trial.learning_rate,
-        augment=AUGMENTATIONS[row.augment],
-        checkpoint=under_way,
-        device=place.device,
-        channels_last=True,
-        fixed_batches=_fixed_batches(row),
-        progress=False,
-    )
-    save_checkpoint(_weights(run, place), model, dict(history.recipe))
+    settings: dict[str, Any] = {
+        "epochs": row.epochs,
+        "seed": run.seed,
+        "batch_size": row.batch_size,
+        "learning_rate": run.trial.learning_rate,
+        "augment": AUGMENTATIONS[row.augment],
+        "checkpoint": under_way,
+        "device": place.device,
+        "channels_last": True,
+        "fixed_batches": _fixed_batches(row),
+        "progress": False,
+    }
+    if run.student is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            model = build(row, _image_shape(data), len(data.classes))
+        history = fit(model, data, _objective(run, place), **settings)
+        save_checkpoint(_weights(run, place), model, dict(history.recipe))
+    else:
+        assert row.process is not None
+        model = device(_recalled(run.student, place), row.process, run.seed).to(place.device)
+        if row.epochs == 0:
+            return model, None
+        theirs = _images(run.student)
+        fraction = len(data.train) / len(theirs.train)
+        history = compensate(model, theirs, _objective(run, place), fraction, **settings)
     under_way.unlink(missing_ok=True)
     return model, history
+
+
+def _images(run: Run) -> Dataset:
+    """Return the data set with the training images of a run. What is built has a part of its student's."""
+    data = dataset(run.row.data)[0] if run.student is None else _images(run.student)
+    if run.row.labels is None:
+        return data
+    few = data.train.subset(run.row.labels, run.seed)
+    return Dataset(data.name, few, data.validation, data.test, data.classes, data.credit)
 
 
 @lru_cache(maxsize=2)
@@ -141,7 +159,8 @@ def commit() -> str | None:
     It ends in ``+changes`` if a module on which results depend differs from what is committed.
     """
     package = Path(onnlab.__file__).parent
-    parts = [str(package / part) for part in ("data", "networks", "distill", "experiments")]
+    names = ("data", "optics", "networks", "distill", "hardware", "experiments")
+    parts = [str(package / name) for name in names]
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=True)
@@ -157,6 +176,15 @@ def commit() -> str | None:
 def _results(run: Run, place: Place) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
     model, history = trained(run, place)
+    at_once = 16 if _pixels(data) else 500  # logits of pixels are as large as images
+    if run.student is None:
+        assert history is not None
+        loss, accuracy = history.best.validation_loss, history.best.validation_accuracy
+    else:  # a built camera has its noise: what counts are the answers to single pictures
+        assert isinstance(model, (HybridClassifier, HybridSegmenter))
+        model = Exposed(model, Generator(place.device).manual_seed(run.seed))
+        scores = evaluate(model, data.validation, batch_size=at_once)
+        loss, accuracy = scores.loss, scores.accuracy
     note = None
     source = SOURCES.get(data.name.partition(":")[0])
     if source is not None:  # the credit tells if the pixels are not those of the published file
@@ -167,12 +195,12 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
         miou = {f"{name}_miou": segmentation_scores(model, split).miou for name, split in splits.items()}
     return {
         **miou,
-        "test_accuracy": evaluate(model, data.test).accuracy,
-        "validation_accuracy": history.best.validation_accuracy,
-        "validation_loss": history.best.validation_loss,
-        "epoch": history.kept,
+        "test_accuracy": evaluate(model, data.test, batch_size=at_once).accuracy,
+        "validation_accuracy": accuracy,
+        "validation_loss": loss,
+        "epoch": 0 if history is None else history.kept,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seconds": round(float(history["seconds"].sum()), 2),
+        "seconds": 0.0 if history is None else round(float(history["seconds"].sum()), 2),
         "data_sha256": digest,
         "data_note": place.data_note or note,
     }
@@ -185,7 +213,7 @@ def _objective(run: Run, place: Place) -> Objective:
     labels = sum(overlap, labels)
     if run.teacher is None:
         return labels
-    teacher = _teacher(run.teacher, place)
+    teacher = _recalled(run.teacher, place)
     answers: Objective | None = None
     if trial.temperature is not None and row.alpha is not None:
         answers = sum(overlap, KD(teacher, trial.temperature, row.alpha))
@@ -205,7 +233,8 @@ def _fixed_batches(row: Row) -> bool:
     return row.kernel is not None and "projections" not in KERNELS[row.kernel] and row.augment == "none"
 
 
-def _teacher(run: Run, place: Place) -> nn.Module:
+def _recalled(run: Run, place: Place) -> nn.Module:
+    """Return the network of a run that comes before: from its file, or trained now."""
     if not _weights(run, place).exists():
         trained(run, place)
     # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.

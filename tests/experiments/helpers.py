@@ -1,8 +1,13 @@
 """Experiments that take a second, and lines made by hand."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from onnlab.experiments import Experiment, Row
+import pytest
+
+from onnlab.data import load
+from onnlab.experiments import Experiment, Row, training
 from onnlab.experiments.catalogue import distilled
 
 TEACHER = Row(
@@ -10,7 +15,30 @@ TEACHER = Row(
 )
 LINEAR = replace(TEACHER, name="linear", network="LeNet", front="linear")
 KD = distilled(LINEAR, TEACHER, "KD")
+HYBRID = replace(
+    TEACHER, name="as designed", network="Hybrid-8", teacher=TEACHER, temperatures=(4.0,), alpha=0.9
+)
+BUILT = replace(
+    HYBRID, name="as built", student=HYBRID, process="clean room", epochs=0, learning_rates=(), teacher=None,
+    temperatures=(), alpha=None,
+)  # fmt: skip
+AGAIN = replace(BUILT, name="labels", labels=30, epochs=2, learning_rates=(1e-3, 4e-3))
+TAUGHT = distilled(AGAIN, TEACHER, "KD")
+RESCUED = Experiment("rescued", "chapter", (TEACHER, HYBRID, BUILT, AGAIN, TAUGHT))
 TINY = Experiment("tiny", "chapter", (TEACHER, LINEAR, KD))
+
+
+@contextmanager
+def few_images() -> Iterator[None]:
+    """Let mnist-mini have 100 images to train with, and 50 each to validate and test."""
+    whole = load("mnist-mini")
+    parts = {"train": whole.train.subset(100, 0)}
+    parts |= {name: getattr(whole, name).subset(50, 0) for name in ("validation", "test")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(training.TASKS, "mnist-mini", lambda: replace(whole, **parts))
+        training.dataset.cache_clear()
+        yield
+    training.dataset.cache_clear()
 
 
 def made_up(seed: int, test: float, validation: float = 0.5, rate: float = 1e-3, **changes: object) -> dict:

@@ -22,7 +22,18 @@ from onnlab.experiments.report import (
     with_tables,
 )
 from onnlab.experiments.settings import any_run
-from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, made_up
+from tests.experiments.helpers import (
+    AGAIN,
+    BUILT,
+    HYBRID,
+    KD,
+    LINEAR,
+    RESCUED,
+    TAUGHT,
+    TEACHER,
+    TINY,
+    made_up,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +41,9 @@ ROOT = Path(__file__).parents[2]
 def lines_of(row, accuracies, **changes) -> list[dict]:
     return [
         {
-            **made_up(seed, accuracy, experiment="tiny", scale="chapter", row=row.name, **changes),
+            **made_up(
+                seed, accuracy, **{"experiment": "tiny", "scale": "chapter", "row": row.name, **changes}
+            ),
             "settings": {**any_run(row).settings, "seed": seed},
         }
         for seed, accuracy in enumerate(accuracies)
@@ -56,6 +69,14 @@ def test_a_student_is_compared_with_itself_without_a_teacher():
     ((row, other, one),) = comparisons(TINY, found)
     assert (row, other, one) == (KD, LINEAR, gain(found[KD], found[LINEAR]))
     assert "| KD | linear | +3.50 | −2.85 to +9.85 | no difference seen | 2 |" in gains_table(TINY, found)
+
+
+def test_a_device_is_compared_with_its_design_and_one_that_learnt_again_with_the_device():
+    lines = [line for row in RESCUED.rows for line in lines_of(row, [0.5, 0.6], experiment="rescued")]
+    found = tables_of(RESCUED, lines)
+    assert set(found) == set(RESCUED.rows)
+    pairs = [(row, other) for row, other, _ in comparisons(RESCUED, found)]
+    assert pairs == [(BUILT, HYBRID), (AGAIN, BUILT), (TAUGHT, AGAIN)]
 
 
 def test_more_nonlinearities_are_compared_with_none():

@@ -13,7 +13,7 @@ import pytest
 
 from onnlab import cli
 from onnlab.experiments import Experiment, read, run, runner, table, training
-from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY
+from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images
 
 ROOT = Path(__file__).parents[2]
 FILE = "tiny.jsonl"
@@ -136,6 +136,32 @@ def test_students_of_a_teacher_that_failed_are_left_out(
     monkeypatch.setattr(training, "build", breaks)
     lines = run(TINY, tmp_path, seeds=1, report=lambda text: None)
     assert {(line["row"], line["error"] is None) for line in lines} == {("teacher", False), ("linear", True)}
+
+
+def test_a_device_is_built_of_the_student_of_its_seed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    quiet = {"seeds": 2, "report": lambda text: None}
+    with few_images():
+        lines = run(RESCUED, tmp_path, **quiet)
+    assert [line["error"] for line in lines] == [None] * (4 * 3 + 2)  # as built there is nothing to choose
+    rows = {row.row: row for row in table(lines)}
+    assert {name: (row.n, row.trials) for name, row in rows.items()} == {
+        "teacher": (2, 2), "as designed": (2, 2), "as built": (2, 1), "labels": (2, 2), "KD": (2, 2),
+    }  # fmt: skip
+    for line in lines:
+        student = line["settings"].get("student")
+        assert (student is not None) == (line["row"] in ("as built", "labels", "KD"))
+        if student is not None:
+            assert student["seed"] == student["teacher"]["seed"] == line["seed"]
+            assert student["learning_rate"] == rows["as designed"].trial.learning_rate
+
+    file = tmp_path / "rescued.jsonl"
+    text = file.read_text().splitlines(keepends=True)
+    gone = [number for number, one in enumerate(text) if '"row": "KD"' in one][-1]
+    file.write_text("".join(text[:gone] + text[gone + 1 :]))
+    for weights in (tmp_path / "weights").iterdir():
+        weights.unlink()  # teacher and student are made again, without lines
+    with few_images():
+        assert values(run(RESCUED, tmp_path, **quiet)) == values(lines)
 
 
 LONG = replace(TINY, rows=tuple(replace(LINEAR, epochs=n, learning_rates=(1e-3,)) for n in (1, 60)))

@@ -2,17 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from onnlab.distill import NTKD
-from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial
-from onnlab.experiments.settings import KERNELS, VERSION
+from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial, read
+from onnlab.experiments.settings import BEFORE, KERNELS, TUNED, VERSION
 from onnlab.experiments.training import build
-from tests.experiments.helpers import KD, LINEAR, TEACHER
+from tests.experiments.helpers import AGAIN, BUILT, HYBRID, KD, LINEAR, TEACHER
 
+RESULTS = Path(__file__).parents[2] / "results"
+IMAGES = {"mnist-mini": 6000, "mnist": 55_000, "cifar10": 45_000, "scenes-24": 1000, "camvid-cars": 367}
 SHAPES = {
     "mnist-mini": (1, 28, 28), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "scenes-24": (1, 24, 24),
     "camvid-cars": (3, 180, 240),
@@ -76,6 +81,23 @@ def test_rows_of_ntkd_are_tuned_with_one_budget_and_differ_in_what_they_learn_fr
             assert replace(row, name="labels", label_smoothings=(0.0, 0.1), **bare) in rows
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_ways_to_learn_again_have_one_budget_and_a_tenth_of_the_images_of_the_student(scale: str) -> None:
+    rows = EXPERIMENTS["compensation"](scale).rows
+    assert len({row.data for row in rows}) == 3
+    for design in (row for row in rows if row.name == "as designed"):
+        left, *ways = (row for row in rows if row.student == design)
+        assert (left.name, left.epochs, len(left.trials)) == ("as built", 0, 1)
+        assert [row.name for row in ways] == ["labels", "KD", "NTKD", "KD + NTKD"]
+        assert {len(row.trials) for row in ways} == {4}
+        assert {row.labels for row in ways} == {round((design.labels or IMAGES[design.data]) / 10)}
+        assert {row.teacher for row in ways} == {None, design.teacher}
+        bare = {"teacher": None, "temperatures": (), "alpha": None, "kernel": None, "betas": ()}
+        assert {replace(row, name="", label_smoothings=(), **bare) for row in ways} == {
+            replace(ways[0], name="", label_smoothings=())
+        }
+
+
 def test_the_settings_of_every_kernel_are_those_of_the_objective() -> None:
     for options in KERNELS.values():
         NTKD(build(TEACHER, (1, 28, 28), 10), **options)
@@ -111,6 +133,14 @@ def test_a_linear_student_is_linear_and_the_one_with_relu_is_not() -> None:
         ({"betas": (1.0,)}, "betas and kernel"),
         ({"kernel": "plain", "betas": (1.0,)}, "with a teacher"),
         ({"kernel": "best", "betas": (1.0,)}, "'not centred'"),
+        ({"process": "clean room"}, "given together"),
+        ({"student": HYBRID, "process": "garage"}, "'clean room'"),
+        ({"student": HYBRID, "process": "clean room"}, "same network, data, front"),
+        (
+            {"network": "Hybrid-8", "front": "nonlinear", "student": BUILT, "process": "clean room"},
+            "not be built",
+        ),
+        ({"epochs": 0, "learning_rates": ()}, "epochs must be at least 1"),
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused(change: dict, said: str) -> None:
@@ -118,9 +148,30 @@ def test_a_row_that_makes_no_sense_is_refused(change: dict, said: str) -> None:
         replace(LINEAR, **change)
 
 
+def test_what_is_left_as_it_was_built_has_nothing_to_choose() -> None:
+    assert BUILT.trials == (Trial(None),) and str(BUILT.trials[0]) == "nothing to choose"
+    assert (HYBRID.depth, BUILT.depth, AGAIN.depth) == (1, 2, 2)
+    with pytest.raises(ValueError, match="learning_rates"):
+        replace(BUILT, learning_rates=(1e-3,))
+    with pytest.raises(ValueError, match="learning_rates"):
+        replace(AGAIN, learning_rates=())
+
+
+def test_the_key_follows_the_student_and_the_process() -> None:
+    student = Run(HYBRID, Trial(1e-3, temperature=4.0), 0, Run(TEACHER, Trial(1e-3), 0))
+    built = Run(AGAIN, Trial(1e-3), 0, student=student)
+    other = replace(student, trial=Trial(4e-3, temperature=4.0))
+    alone = replace(AGAIN, student=None, process=None)
+    assert len({run.key for run in (built, replace(built, student=other), Run(alone, Trial(1e-3), 0))}) == 3
+    assert built.settings["process"] == "clean room" and built.settings["student"] == student.settings
+    assert not {"process", "student"} & student.settings.keys()
+
+
 def test_a_teacher_comes_first_and_no_row_twice() -> None:
     with pytest.raises(ValueError, match="must be a row before it"):
         Experiment("e", "chapter", (KD, TEACHER))
+    with pytest.raises(ValueError, match="student of row 'as built' must be a row before it"):
+        Experiment("e", "chapter", (TEACHER, BUILT, HYBRID))
     with pytest.raises(ValueError, match="settings of another"):
         Experiment("e", "chapter", (LINEAR, replace(LINEAR, name="again")))
 
@@ -163,6 +214,28 @@ def test_runs_that_were_made_before_a_setting_was_known_keep_their_keys() -> Non
     text = json.dumps({"version": VERSION, **old}, sort_keys=True)
     assert Run(LINEAR, Trial(1e-3), 0).key == hashlib.sha256(text.encode()).hexdigest()[:16]
     assert Run(LINEAR, Trial(1e-3, 0.0), 0).key != Run(LINEAR, Trial(1e-3), 0).key
+
+
+def run_in(settings: Mapping[str, Any], row: Row) -> Run:
+    """The run of a row with the trials and the seed of a line."""
+    trial = Trial(**{name: settings.get(name) for name in TUNED})
+    before = {
+        name: run_in(settings[name], other) for name in BEFORE if (other := getattr(row, name)) is not None
+    }
+    return Run(row, trial, settings["seed"], **before)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RESULTS.glob("*.jsonl")))
+def test_the_lines_that_are_kept_are_those_of_the_rows_that_are_declared(name: str) -> None:
+    what = ("data", "labels", "augment")
+    for line in read(RESULTS / f"{name}.jsonl"):
+        settings = line["settings"]
+        found = [
+            run_in(settings, row).key
+            for row in EXPERIMENTS[name](line["scale"]).rows
+            if row.name == line["row"] and all(getattr(row, one) == settings[one] for one in what)
+        ]
+        assert line["key"] in found
 
 
 def test_the_key_follows_the_version_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:

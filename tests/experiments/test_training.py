@@ -1,5 +1,6 @@
 """One run: what it trains on, what it is taught by, and what it writes down."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import torch
 from onnlab.data import load
 from onnlab.data.sources import SOURCES
 from onnlab.distill import KD as KDObjective
-from onnlab.distill import NTKD, CrossEntropy, Dice, segmentation_scores
+from onnlab.distill import NTKD, CrossEntropy, Dice, evaluate, segmentation_scores
 from onnlab.experiments import Row, Run, Trial, check_line, training
+from onnlab.experiments.devices import device
+from onnlab.experiments.settings import run_of
 from onnlab.experiments.training import Place, dataset, execute, trained
-from tests.experiments.helpers import KD, LINEAR, TEACHER
+from onnlab.hardware.fabrication import Exposed
+from tests.experiments.helpers import AGAIN, BUILT, HYBRID, KD, LINEAR, TEACHER, few_images
+from tests.experiments.helpers import TAUGHT as RESCUED
 
 TAUGHT = Run(KD, Trial(1e-3, temperature=4.0), 3, Run(TEACHER, Trial(4e-3), 3))
 
@@ -82,6 +87,62 @@ def test_answers_alone_leave_the_masks_out(
     objective = seen[1]["objective"]
     terms = [type(term) for _, term in objective.terms] if len(expected) > 1 else [type(objective)]
     assert terms == expected
+
+
+@pytest.fixture
+def small() -> Iterator[None]:
+    """Few images, for devices take their time to read them."""
+    with few_images():
+        yield
+
+
+def first_run(row: Row, seed: int = 3) -> Run:
+    return run_of(row, row.trials[0], seed, lambda other: other.trials[0])
+
+
+def test_a_device_is_its_student_with_errors_and_is_scored_by_noisy_pictures(
+    tmp_path: Path, seen: list[dict], small: None
+) -> None:
+    place = Place(tmp_path)
+    line = execute(first_run(BUILT), place)
+    check_line({**line, "experiment": "e", "scale": "chapter", "row": "as built"})
+    assert (line["epoch"], line["seconds"]) == (0, 0.0) and len(seen) == 2  # teacher and student
+    student, _ = trained(first_run(HYBRID), place)
+    model = device(student, "clean room", 3)
+    pictures = Exposed(model, torch.Generator().manual_seed(3))
+    data = dataset("mnist-mini")[0]
+    assert line["validation_accuracy"] == evaluate(pictures, data.validation).accuracy
+    assert line["test_accuracy"] == evaluate(pictures, data.test).accuracy
+    assert line["validation_loss"] != pytest.approx(evaluate(model, data.validation).loss, rel=1e-6)
+
+
+def test_a_device_learns_again_from_images_of_its_student_and_its_light_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None
+) -> None:
+    calls: list[dict] = []
+    compensate = training.compensate
+
+    def watched(model, data, objective, fraction, **settings):
+        calls.append({"data": data, "objective": objective, "fraction": fraction, **settings})
+        return compensate(model, data, objective, fraction, **settings)
+
+    monkeypatch.setattr(training, "compensate", watched)
+    place = Place(tmp_path)
+    student, _ = trained(first_run(HYBRID), place)
+    before = device(student, "clean room", 3).state_dict()
+    for row, objective in ((AGAIN, CrossEntropy), (RESCUED, KDObjective)):
+        model, history = trained(first_run(row), place)
+        assert history is not None and history.recipe["images"] == 30 and len(history) == 2
+        after = model.state_dict()
+        changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+        assert changed and all(name.startswith("back_end") for name in changed)
+        assert isinstance(calls[-1]["objective"], objective)
+    assert all((call["fraction"], call["learning_rate"], call["seed"]) == (0.5, 1e-3, 3) for call in calls)
+    theirs = dataset("mnist-mini")[0].train.subset(60, 3)
+    assert all(torch.equal(call["data"].train.pixels, theirs.pixels) for call in calls)
+    # Only what others may ask for is kept: teacher and student.
+    kept = {first_run(row).key for row in (TEACHER, HYBRID)}
+    assert {file.stem for file in tmp_path.iterdir()} == kept
 
 
 def test_the_teacher_is_trained_once_and_then_taken_from_its_file(tmp_path: Path, seen: list[dict]) -> None:
