@@ -18,32 +18,46 @@ if TYPE_CHECKING:
     from onnlab.widgets.merge_kernels import MergeKernels
     from onnlab.widgets.paint_kernel import PaintKernel
     from onnlab.widgets.pool_image import PoolImage
+    from onnlab.widgets.questions import Choice, NumberQuestion, Question, Trap, read_questions
+    from onnlab.widgets.quiz import Quiz
     from onnlab.widgets.temperature import Temperature
 
 __all__ = [
     "BuiltPSF",
+    "Choice",
     "DeviceDesign",
     "Diffraction",
     "FourierMask",
     "KernelHeatMap",
     "MaskOverlay",
     "MergeKernels",
+    "NumberQuestion",
     "PaintKernel",
     "PoolImage",
+    "Question",
+    "Quiz",
     "Temperature",
+    "Trap",
+    "read_questions",
 ]
 
 _MODULES = {
     "BuiltPSF": "built_psf",
+    "Choice": "questions",
     "DeviceDesign": "device_design",
     "Diffraction": "diffraction",
     "FourierMask": "fourier_mask",
     "KernelHeatMap": "kernel_heat_map",
     "MaskOverlay": "mask_overlay",
     "MergeKernels": "merge_kernels",
+    "NumberQuestion": "questions",
     "PaintKernel": "paint_kernel",
     "PoolImage": "pool_image",
+    "Question": "questions",
+    "Quiz": "quiz",
     "Temperature": "temperature",
+    "Trap": "questions",
+    "read_questions": "questions",
 }
 _JUPYTER = ("anywidget", "ipywidgets", "traitlets")
 

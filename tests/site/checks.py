@@ -141,7 +141,7 @@ def dead_explorables(page: Page) -> list[str]:
     """Explorables that did not come to life."""
     return page.evaluate(
         """() => [...document.querySelectorAll(".onnlab-explorable")]
-            .filter((one) => !one.querySelector("canvas") || one.dataset.live !== "true")
+            .filter((one) => !one.querySelector(".onn") || one.dataset.live !== "true")
             .map((one) => "dead explorable: " + one.dataset.module)"""
     )
 

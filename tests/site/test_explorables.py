@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from onnlab_book import explorables
-from playwright.sync_api import Browser, Locator, Page
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from onnlab.optics import ComplexMask, FourF, Grid, image_incoherent, propagate
 from onnlab.widgets import (
@@ -18,6 +18,7 @@ from onnlab.widgets import (
     MergeKernels,
     PaintKernel,
     PoolImage,
+    Quiz,
     Temperature,
 )
 from onnlab.widgets._bundle import bundle, modules
@@ -366,6 +367,8 @@ def test_designing_a_device(alive: Callable[..., Page]) -> None:
         examples.kernels,
         examples.lens,
         examples.masks,
+        examples.quiz,
+        lambda: Quiz("ch02"),
     ],
 )
 def test_explorable_is_well(alive: Callable[..., Page], make: Callable[[], Explorable]) -> None:
@@ -376,6 +379,84 @@ def test_explorable_is_well(alive: Callable[..., Page], make: Callable[[], Explo
         assert checks.barriers(page) == []
     page.set_viewport_size({"width": 320, "height": 700})
     assert checks.too_wide(page) == []
+
+
+def test_quiz_by_keyboard(alive: Callable[..., Page]) -> None:
+    page, quiz = alive(examples.quiz()), examples.quiz()
+    explorable, keys = page.locator(".onnlab-explorable"), page.keyboard
+    flip = quiz.questions[0]
+    wrong, right = flip.order.index(0), flip.order.index(1)
+    verdict = explorable.get_by_role("status").last
+
+    explorable.get_by_role("radio").first.focus()
+    keys.press("Space")
+    for _ in range(wrong):
+        keys.press("ArrowDown")
+    keys.press("Enter")  # checks, as the button does
+    expect(verdict).to_have_text("✗ Not right. Then it would be a convolution.Read again: Two flips.")
+    assert explorable.locator("label", has_text="✗ tried").count() == 1
+    assert state(explorable, "answers") == {"flip": [0]}
+
+    keys.press("Tab")
+    expect(explorable.get_by_role("button", name="Try again")).to_be_focused()
+    keys.press("Enter")
+    expect(verdict).to_be_empty()
+    expect(explorable.get_by_role("radio").first).to_be_focused()
+    keys.press("Space")
+    for _ in range(right):
+        keys.press("ArrowDown")
+    keys.press("Enter")
+    expect(verdict).to_have_text("✓ Right. It correlates: 10-3 <b>of</b> all know.")
+    assert verdict.locator("sup").inner_text() == "-3" and verdict.locator("b").count() == 0
+    expect(explorable.get_by_role("button", name="1 right at a later try")).to_be_visible()
+
+    keys.press("Tab")
+    keys.press("Enter")  # next question, and the reader is taken there
+    expect(explorable.locator("legend")).to_be_focused()
+    keys.press("Tab")
+    expect(explorable.get_by_role("textbox", name="Your answer, in mm²")).to_be_focused()
+    for text, said in {
+        "": "Type a number first",
+        "6,28": "✗ Not right. The square is missing.",
+        "−1.5": "✗ Not right. An area is positive.",
+        "12": "✗ Not right. It goes with the square of the radius.",
+        "12.57": "✓ Right. π × 2².",
+    }.items():
+        keys.press("Control+a")
+        keys.type(text)
+        keys.press("Enter")
+        expect(verdict).to_contain_text(said)
+    assert state(explorable, "answers") == {"flip": [0, 1], "area": [6.28, -1.5, 12, 12.57]}
+
+    keys.press("Enter")
+    expect(explorable.locator(".onn-asked")).to_be_focused()
+    expect(explorable.locator(".onn-asked")).to_have_text("0 of 2 right at the first try.")
+    expect(explorable.locator("li").last).to_have_text("Two flips")
+    quiz.answers = state(explorable, "answers")
+    assert quiz.score == 0
+    keys.press("Tab")
+    keys.press("Enter")
+    assert state(explorable, "answers") == {}
+    expect(explorable.get_by_text("Question 1 of 2")).to_be_visible()
+
+
+def test_quiz_points_to_a_section_of_the_page(alive: Callable[..., Page]) -> None:
+    page = alive(examples.quiz())
+    page.evaluate("() => document.body.append(Object.assign(document.createElement('h2'), {id: 'sec-flip'}))")
+    explorable = page.locator(".onnlab-explorable")
+    explorable.get_by_text("It turns it").click()
+    explorable.get_by_role("button", name="Check").click()
+    assert explorable.get_by_role("link", name="Two flips").get_attribute("href") == "#sec-flip"
+
+
+@pytest.mark.parametrize("chapter", ["ch02", "ch03"])
+def test_quiz_of_a_chapter(chromium: Browser, site: Path, chapter: str) -> None:
+    (path,) = (site / "book").glob(f"{chapter}_*.html")
+    with checks.visit(chromium, path.as_uri()) as visited:
+        visited.page.wait_for_selector(".onnlab-explorable[data-module=quiz][data-live]")
+        for one in Quiz(chapter).questions:
+            assert visited.page.locator(f"#{one.section}").count() == 1
+        assert visited.complaints == []
 
 
 def assert_equal_lens(explorable: Locator) -> BuiltPSF:

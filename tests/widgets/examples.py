@@ -3,7 +3,17 @@
 import torch
 
 from onnlab.hardware import YieldCurve
-from onnlab.widgets import BuiltPSF, KernelHeatMap, MaskOverlay, Temperature
+from onnlab.widgets import (
+    BuiltPSF,
+    Choice,
+    KernelHeatMap,
+    MaskOverlay,
+    NumberQuestion,
+    Question,
+    Quiz,
+    Temperature,
+    Trap,
+)
 
 
 def answers() -> Temperature:
@@ -50,3 +60,30 @@ def lens() -> BuiltPSF:
         shape = len(row), 1 if name == "defocus" else 3
         curves[name] = YieldCurve(row, torch.rand(shape, generator=generator, dtype=torch.float64))
     return BuiltPSF(curves, noise=0.6, levels=7, shift=1.3e-5, defocus=5e-4)
+
+
+def quiz() -> Quiz:
+    """Two questions with all markup in them: one to choose, one with a number."""
+    flip = Question(
+        name="flip",
+        text="What does `conv2d` do with a *kernel* *h*_{c}?",
+        explanation="It correlates: 10^{-3} <b>of</b> all know.",
+        choices=[
+            Choice("It turns it", "Then it would be a convolution."),
+            Choice("Nothing", right=True),
+            Choice("It transposes it", "Rows stay rows."),
+        ],
+        section="sec-flip",
+        heading="Two flips",
+    )
+    area = NumberQuestion(
+        name="area",
+        text="A disc has a radius of 2 mm. What is its area?",
+        answer=12.57,
+        tolerance=0.02,
+        unit="mm²",
+        hint="It goes with the square of the radius.",
+        explanation="π × 2².",
+        traps=[Trap(6.28, "The square is missing."), Trap(-1.5, "An area is positive.")],
+    )
+    return Quiz(questions=[flip, area])

@@ -21,6 +21,7 @@ from onnlab.widgets import (
     MergeKernels,
     PaintKernel,
     PoolImage,
+    Quiz,
     Temperature,
 )
 from onnlab.widgets._bundle import FALLBACK, SHARED, STATIC, bundle, modules, twin
@@ -28,7 +29,8 @@ from onnlab.widgets._explorable import Explorable
 from tests.widgets import examples
 
 READY = [DeviceDesign, Diffraction, FourierMask, MergeKernels, PaintKernel, PoolImage, Temperature]
-WIDGETS = [*READY, BuiltPSF, KernelHeatMap, MaskOverlay]
+WIDGETS = [*READY, BuiltPSF, KernelHeatMap, MaskOverlay, Quiz]
+QUESTIONS = ["Choice", "NumberQuestion", "Question", "Trap", "read_questions"]
 
 
 def test_modules_are_those_of_the_widgets() -> None:
@@ -106,7 +108,9 @@ def test_twin_survives_any_text() -> None:
     assert read.text == FALLBACK
 
 
-@pytest.mark.parametrize("make", [*READY, examples.answers, examples.kernels, examples.lens, examples.masks])
+@pytest.mark.parametrize(
+    "make", [*READY, examples.answers, examples.kernels, examples.lens, examples.masks, examples.quiz]
+)
 def test_repr_has_the_widget_and_its_twin(make: Callable[[], Explorable]) -> None:
     shown = make()
     bundle_ = shown._repr_mimebundle_()
@@ -142,6 +146,11 @@ def test_bundle_needs_neither_jupyter_nor_torch() -> None:
     without(["anywidget", "ipywidgets", "traitlets", "torch"], lines)
 
 
+def test_questions_need_no_jupyter() -> None:
+    lines = "from onnlab.widgets import Choice; assert Choice('yes', right=True).right"
+    without(["anywidget", "ipywidgets", "traitlets"], lines)
+
+
 def test_without_jupyter_the_error_says_what_to_install() -> None:
     lines = """
 import onnlab.widgets
@@ -158,6 +167,6 @@ else:
 def test_unknown_widget() -> None:
     import onnlab.widgets
 
-    with pytest.raises(AttributeError, match="it has BuiltPSF, DeviceDesign, "):
+    with pytest.raises(AttributeError, match="it has BuiltPSF, Choice, DeviceDesign, "):
         onnlab.widgets.Nothing  # noqa: B018
-    assert dir(onnlab.widgets) == sorted(widget.__name__ for widget in WIDGETS)
+    assert dir(onnlab.widgets) == sorted([*(widget.__name__ for widget in WIDGETS), *QUESTIONS])

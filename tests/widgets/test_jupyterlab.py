@@ -101,7 +101,7 @@ class Notebook:
     def widget(self) -> Locator:
         """Run the next cell, which shows a widget, and return the element that holds its arrays."""
         shown = self.run_next().locator(".onn").locator("xpath=..")
-        shown.locator("canvas").first.wait_for()
+        shown.locator(".onn").wait_for()
         shown.scroll_into_view_if_needed()
         return shown
 
@@ -288,6 +288,35 @@ def test_built_lens_both_ways(opened: Callable[..., Notebook]) -> None:
     peak, here = map(float, notebook.run_next().inner_text().split())
     assert max(array(shown, "psf")) == pytest.approx(peak, rel=1e-6)
     assert array(shown, "ratios")[1] == pytest.approx(here, rel=1e-6)
+
+
+def test_quiz_both_ways(opened: Callable[..., Notebook]) -> None:
+    notebook = opened(
+        "choices = [Choice('Yes', right=True), Choice('Nothing', 'Why not?')]\n"
+        "one = Question(name='one', text='Is it?', explanation='It is.', choices=choices)\n"
+        "two = NumberQuestion(\n"
+        "    name='two', text='1 + 1?', explanation='Count.', hint='No.', answer=2, tolerance=0.1)\n"
+        "q = Quiz(questions=[one, two]); q",
+        "print(q.answers, q.score)",
+        "q.answers = {'one': [1], 'two': [2.05]}",
+        "print(q.score)",
+    )
+    page, shown = notebook.page, notebook.widget()
+    shown.get_by_text("Yes", exact=True).click()
+    page.keyboard.press("Enter")
+    expect(shown.get_by_role("status").last).to_contain_text("✓ Right.")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("2.2")  # letters and digits are no commands of JupyterLab here
+    page.keyboard.press("Enter")
+    expect(shown.get_by_role("status").last).to_contain_text("✗ Not right. No.")
+    settled(page)
+    assert notebook.run_next().inner_text().strip() == "{'one': [0], 'two': [2.2]} 1"
+
+    notebook.run_next()
+    expect(shown.get_by_role("button", name="1 not right yet")).to_be_visible()
+    assert notebook.run_next().inner_text().strip() == "1"
 
 
 def test_diffraction_in_two_views(opened: Callable[..., Notebook]) -> None:

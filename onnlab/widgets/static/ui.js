@@ -83,7 +83,7 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 // Random, for every explorable on a page has its own copy of this file.
-const unique = () => `onn-${Math.random().toString(36).slice(2)}`;
+export const unique = () => `onn-${Math.random().toString(36).slice(2)}`;
 
 /** Write a quantity with an SI prefix: quantity(5.32e-7, "m") is "532 nm". */
 export function quantity(value, unit, digits = 3) {
@@ -101,31 +101,22 @@ function keepKeys(event) {
   if (/^(Arrow\w+|Page\w+|Home|End|Enter| )$/.test(event.key)) event.stopPropagation();
 }
 
-/** The outline of an explorable: heading, pictures, facts, controls, help, and a voice for screen readers. */
+/** The card of an explorable, with what is in it; the explorable is what screen readers call `label`. */
+export function card(el, label, ...parts) {
+  const attributes = { class: "onn", role: "group", "aria-label": label };
+  const keys = { "data-lm-suppress-shortcuts": "", onkeydown: keepKeys };
+  el.replaceChildren(h("div", { ...attributes, ...keys }, h("style", {}, STYLE), ...parts));
+}
+
+/** The outline of most explorables: heading, pictures, facts, controls, help, and a voice for screen readers. */
 export function frame(el, { title, help, layout = "", reset }) {
   const live = h("p", { class: "onn-live", role: "status", "aria-live": "polite" });
   const pictures = h("div", { class: `onn-pictures ${layout}` });
   const facts = h("dl", { class: "onn-facts" });
   const controls = h("div", { class: "onn-controls" });
   const button = h("button", { type: "button", class: "onn-button", onclick: reset }, "Reset");
-  const root = h(
-    "div",
-    {
-      class: "onn",
-      role: "group",
-      "aria-label": title,
-      "data-lm-suppress-shortcuts": "",
-      onkeydown: keepKeys,
-    },
-    h("style", {}, STYLE),
-    h("div", { class: "onn-head" }, h("p", { class: "onn-title" }, title), button),
-    pictures,
-    facts,
-    controls,
-    h("p", { class: "onn-help" }, help),
-    live,
-  );
-  el.replaceChildren(root);
+  const head = h("div", { class: "onn-head" }, h("p", { class: "onn-title" }, title), button);
+  card(el, title, head, pictures, facts, controls, h("p", { class: "onn-help" }, help), live);
   let timer = null;
   const news = new Map();
   return {
