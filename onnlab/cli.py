@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from onnlab.experiments import (
     run,
     table,
 )
+from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.devices import in_light
 from onnlab.hardware import (
     PhaseCurve,
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         options.run(options)
-    except (DataError, ExportError, CourseError) as error:
+    except (DataError, ExportError, CourseError, ClusterError) as error:
         print(f"onnlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -82,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, or hours")
     running.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
     running.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
-    running.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each")
+    add_workers(running, "runs")
     running.add_argument("--device", default="cpu", help="cpu or cuda")
     running.add_argument("--data-note", help="what is special about your copy of the data, for every line")
     running.set_defaults(run=run_experiment)
@@ -92,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )
     estimates.add_argument("--scale", choices=SCALES, default=SCALES[0], help="a minute, or hours")
     estimates.add_argument("--out", type=Path, help="a file .jsonl to keep and continue the results in")
-    estimates.add_argument("--jobs", type=int, default=1, help="devices at a time, of one thread each")
+    add_workers(estimates, "devices")
     estimates.set_defaults(run=run_estimates)
 
     exporting = commands.add_parser("export", help="files for the bench and the clean room")
@@ -106,6 +108,13 @@ def parser() -> argparse.ArgumentParser:
     releasing.add_argument("out", type=Path, help="folder for those without")
     releasing.set_defaults(run=release_exercises)
     return top
+
+
+def add_workers(command: argparse.ArgumentParser, what: str) -> None:
+    """Give a command the choice between processes of this computer and a cluster."""
+    choice = command.add_mutually_exclusive_group()
+    choice.add_argument("--jobs", type=int, default=1, help=f"{what} at a time, of one thread each")
+    choice.add_argument("--dask", metavar="tcp://HOST:PORT", help="let the workers of a Dask cluster do it")
 
 
 def add_slm(command: argparse.ArgumentParser) -> None:
@@ -162,27 +171,29 @@ def panel_size(text: str) -> tuple[int, int]:
 
 def run_experiment(options: argparse.Namespace) -> None:
     """Make the runs of an experiment that are missing, and print its table."""
-    lines = run(
-        EXPERIMENTS[options.name](options.scale),
-        options.out,
-        seeds=options.seeds,
-        jobs=options.jobs,
-        device=options.device,
-        data_note=options.data_note,
-        report=lambda text: print(text, file=sys.stderr, flush=True),
-    )
+    with nullcontext() if options.dask is None else on_cluster(options.dask):
+        lines = run(
+            EXPERIMENTS[options.name](options.scale),
+            options.out,
+            seeds=options.seeds,
+            jobs=options.jobs if options.dask is None else None,
+            device=options.device,
+            data_note=options.data_note,
+            report=lambda text: print(text, file=sys.stderr, flush=True),
+        )
     print(format_table(table(lines)))
 
 
 def run_estimates(options: argparse.Namespace) -> None:
     """Estimate and train devices, and print how well the two agree."""
-    lines = compare_estimates(
-        DEVICES,
-        BUDGETS[options.scale],
-        out=options.out,
-        jobs=options.jobs,
-        report=lambda text: print(text, file=sys.stderr, flush=True),
-    )
+    with nullcontext() if options.dask is None else on_cluster(options.dask):
+        lines = compare_estimates(
+            DEVICES,
+            BUDGETS[options.scale],
+            out=options.out,
+            jobs=options.jobs if options.dask is None else None,
+            report=lambda text: print(text, file=sys.stderr, flush=True),
+        )
     print(format_estimates(lines))
 
 

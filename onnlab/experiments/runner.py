@@ -17,7 +17,7 @@ def run(
     out: str | Path,
     *,
     seeds: int = 5,
-    jobs: int = 1,
+    jobs: int | None = None,
     device: str = "cpu",
     data_note: str | None = None,
     report: Callable[[str], None] = print,
@@ -41,8 +41,9 @@ def run(
         Folder for the results; made if it is not there.
     seeds : int
         How many seeds, counted from 0.
-    jobs : int
-        Runs at a time, each in a process of its own with one thread.
+    jobs : int, optional
+        Runs at a time, each in a process of its own with one thread. Left out, it is what
+        ``joblib.parallel_config`` says, and 1 otherwise.
     device : str
         For example ``"cuda"``.
     data_note : str, optional
@@ -59,11 +60,21 @@ def run(
     ------
     ValueError
         If ``seeds`` or ``jobs`` is below 1, or the file of results holds a broken line.
+
+    Notes
+    -----
+    On a cluster, let joblib hand out the runs, as for :func:`onnlab.hardware.sweep`::
+
+        with distributed.Client("tcp://HOST:PORT"), joblib.parallel_config(backend="dask"):
+            run(experiment, "results")
+
+    Lines are written here alone. Weights are shared by the folder ``out``: a worker that does not see it
+    trains the teachers that it needs. A run that dies with its worker is made by another one.
     """
-    for name, value in (("seeds", seeds), ("jobs", jobs)):
+    for name, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    folder = Path(out)
+    folder = Path(out).resolve()  # workers may have started elsewhere
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     path = folder / f"{experiment.name}.jsonl"
     place = Place(folder / "weights", device, commit(), data_note)

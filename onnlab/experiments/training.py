@@ -43,7 +43,7 @@ class Place:
     Parameters
     ----------
     folder : Path
-        For the weights of teachers, and for trainings that are under way. It exists.
+        For the weights of teachers and students, and for trainings that are under way.
     device : str
         See :func:`onnlab.distill.fit`.
     commit : str, optional
@@ -89,6 +89,7 @@ def execute(run: Run, place: Place) -> Line:
         "data_note": place.data_note,
         "error": None,
     }
+    place.folder.mkdir(parents=True, exist_ok=True)  # on another machine it may be missing
     torch.set_num_threads(1)  # the runs share the processor, and results depend on the number of threads
     try:
         return {**line, **_results(run, place)}

@@ -64,8 +64,13 @@ def sweep(
 
     Notes
     -----
-    On a cluster, let joblib hand out the work: after ``client = dask.distributed.Client(address)``, call
-    ``sweep`` inside ``with joblib.parallel_config(backend="dask"):``. The lines are still written here.
+    On a cluster, let joblib hand out the work (``pip install "onnlab[scale]"``)::
+
+        with distributed.Client("tcp://HOST:PORT"), joblib.parallel_config(backend="dask"):
+            sweep(devices, score, out="sweep.jsonl")
+
+    The lines are still written here, and only here. What a worker had in hand when it died, another one does.
+    Workers need onnlab, and the module of the score.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(

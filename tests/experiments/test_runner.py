@@ -13,6 +13,8 @@ import pytest
 
 from onnlab import cli
 from onnlab.experiments import Experiment, read, run, runner, table, training
+from onnlab.experiments.cluster import ClusterError, on_cluster
+from tests.clusters import two_workers
 from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images
 
 ROOT = Path(__file__).parents[2]
@@ -190,6 +192,58 @@ def test_a_kill_leaves_whole_lines_and_the_next_call_goes_on(tmp_path: Path) -> 
     assert said[0] == "2 runs, 1 of them to be made"
     assert lines[0] == first and lines[1]["settings"]["epochs"] == 60
     assert lines == read(tmp_path / FILE) and not list(tmp_path.glob("weights/*.state"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+def test_a_cluster_that_loses_a_worker_gives_each_run_once_and_as_one_process_does(tmp_path: Path) -> None:
+    alone = run(LONG, tmp_path / "alone", seeds=1, report=lambda text: None)
+    folder, killed = tmp_path / "cluster", []
+
+    def kill_one(sentence: str) -> None:
+        """After the first result, end the worker that is in the middle of the long training."""
+        while not killed and "test " in sentence:
+            if list(folder.glob("weights/*.state")):
+                (busy,) = (worker for worker, tasks in client.processing().items() if tasks)
+                killed.append(client.run(os.getpid)[busy])
+                os.kill(killed[0], signal.SIGKILL)
+            time.sleep(0.01)
+
+    with two_workers() as client, on_cluster(client.scheduler.address):
+        lines = run(LONG, folder, seeds=1, report=kill_one)
+    assert killed and values(lines) == values(alone)
+    assert len((folder / FILE).read_text().splitlines()) == 2
+    assert not list(folder.glob("weights/*.state"))
+
+
+@pytest.mark.slow
+def test_the_command_hands_out_runs_to_a_cluster(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
+    monkeypatch.setattr(runner, "_execute", _by_a_worker)
+    with two_workers() as client:
+        arguments = ["run", "sclc", "--seeds", "2", "--out", str(tmp_path), "--dask"]
+        assert cli.main([*arguments, client.scheduler.address]) == 0
+    lines = read(tmp_path / FILE)
+    assert values(lines) == values(read(finished / FILE))
+    assert os.getpid() not in {line["versions"].pop("pid") for line in lines}
+    assert "linear" in capsys.readouterr().out
+
+
+def _by_a_worker(one, place):
+    line = training.execute(one, place)
+    return one, {**line, "versions": {**line["versions"], "pid": os.getpid()}}
+
+
+def test_a_cluster_that_is_not_there_is_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert cli.main(["run", "sclc", "--dask", "tcp://nowhere:x"]) == 1
+    assert "must be that of a Dask scheduler, got 'tcp://nowhere:x'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r'needs distributed; run pip install "onnlab\[scale\]"'):
+        on_cluster("tcp://127.0.0.1:1").__enter__()
 
 
 @pytest.mark.parametrize("name", ["seeds", "jobs"])

@@ -1,6 +1,10 @@
 """Sweeps that go on where they stopped, and Pareto fronts against brute force."""
 
 import json
+import os
+import signal
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from joblib import parallel_config
 from torch import Generator
 
 from onnlab.hardware import Device, pareto, sweep
+from tests.clusters import two_workers
 
 DEVICES = [Device(n, 3, hidden=(n,)) for n in (3, 1, 2)]
 
@@ -33,6 +38,45 @@ def test_results_come_in_the_order_of_the_devices(jobs: int) -> None:
 def test_a_backend_that_was_set_is_used() -> None:
     with parallel_config(backend="threading", n_jobs=2):
         assert len(sweep(DEVICES, area, report=silent)) == 3
+
+
+def marked(device: Device, folder: Path, seconds: float) -> dict[str, int]:
+    """Score a device, and leave one mark at the beginning and one at the end."""
+    (folder / f"{device.kernels}-{os.getpid()}.begun").touch()
+    time.sleep(seconds)
+    (folder / f"{device.kernels}-{os.getpid()}.done").touch()
+    return {"area": device.kernels * device.kernel_size**2}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+def test_a_cluster_gives_what_one_process_gives_and_may_lose_a_worker(tmp_path: Path) -> None:
+    devices = [Device(n, 3) for n in range(1, 9)]
+    for name in ("serial", "cluster"):
+        (tmp_path / name).mkdir()
+    serial = sweep(devices, partial(marked, folder=tmp_path / "serial", seconds=0), report=silent)
+    marks, file, killed = tmp_path / "cluster", tmp_path / "s.jsonl", []
+    score = partial(marked, folder=marks, seconds=1)
+
+    def kill_one(sentence: str) -> None:
+        """After the first result, end a worker that is in the middle of another device."""
+        while not killed and sentence.startswith("1 of 6"):
+            begun, done = ({path.stem for path in marks.glob(f"*.{end}")} for end in ("begun", "done"))
+            for victim in sorted(begun - done)[:1]:
+                os.kill(int(victim.split("-")[1]), signal.SIGKILL)
+                killed.append(victim)
+            time.sleep(0.01)
+
+    with two_workers(), parallel_config(backend="dask"):
+        sweep(devices[:2], score, out=file, report=silent)
+        found = sweep(devices, score, out=file, report=kill_one)
+    assert found == serial
+    keys = [json.loads(line)["key"] for line in file.read_text().splitlines()]
+    assert sorted(keys) == sorted({line["key"] for line in serial}) and len(keys) == 8
+    begun = [path.stem.split("-")[0] for path in marks.glob("*.begun")]
+    again = killed[0].split("-")[0]
+    assert begun.count(again) == 2 and not (marks / f"{killed[0]}.done").exists()
+    assert begun.count("1") == begun.count("2") == 1  # was there when the second sweep began
 
 
 def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:

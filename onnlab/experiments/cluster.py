@@ -1,0 +1,39 @@
+"""Runs on a cluster: those of several machines at a time, handed out by joblib to Dask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from joblib import parallel_config
+
+
+class ClusterError(Exception):
+    """A cluster cannot be used; the text says why, and what to do."""
+
+
+@contextmanager
+def on_cluster(address: str) -> Iterator[None]:
+    """Let the workers of a Dask scheduler do what :func:`run` and :func:`onnlab.hardware.sweep` hand out.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as ``"tcp://HOST:PORT"``.
+
+    Raises
+    ------
+    ClusterError
+        If Dask is not installed, or no scheduler answers within ten seconds.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as error:
+        raise ClusterError(f'a cluster needs {error.name}; run pip install "onnlab[scale]"') from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"address must be that of a Dask scheduler, got {address!r} ({error}); "
+            f"`dask scheduler` starts one, and `dask worker {address} --nthreads 1` a worker"
+        ) from error
+    with client, parallel_config(backend="dask"):
+        yield

@@ -1,0 +1,16 @@
+"""A Dask cluster on this computer, for tests that hand out work and lose workers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributed import Client, LocalCluster
+
+
+@contextmanager
+def two_workers() -> Iterator[Client]:
+    """Two worker processes of one thread, as long as the block lasts."""
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
