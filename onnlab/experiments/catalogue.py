@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from onnlab.experiments.settings import KERNELS, Experiment, Row
+from onnlab.experiments.parts import KERNELS
+from onnlab.experiments.settings import Experiment, Row
 
 SCALES = ("chapter", "full")
 TEMPERATURES, ALPHA = (4.0,), 0.9

@@ -4,99 +4,14 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from itertools import product
 from typing import Any
 
-from torch import nn
-
-from onnlab.data import Dataset, available, load
-from onnlab.distill import Augmentation, compose, random_flip, random_shift
 from onnlab.experiments.devices import PROCESSES
-from onnlab.networks import (
-    AlexNet,
-    HybridClassifier,
-    HybridSegmenter,
-    IdealConvolution,
-    LeNet,
-    SmallCNN,
-    UNet,
-)
+from onnlab.experiments.parts import AUGMENTATIONS, FRONTS, KERNELS, NETWORKS, TASKS
 
 VERSION = 1
 """Of the recipe: raise it when the same settings come to mean another training; all runs are made anew."""
-
-
-ImageSize = int | tuple[int, int]
-
-
-def _lenet(channels: int, classes: int, image_size: ImageSize) -> nn.Module:
-    if image_size != 28:
-        raise ValueError(f"network 'LeNet' needs images of 28 pixels, got {image_size}; use 'SmallCNN-16'")
-    return LeNet(channels, classes)
-
-
-def _hybrid(
-    channels: int, classes: int, image_size: ImageSize, *, kernels: int, hidden: tuple[int, ...]
-) -> HybridClassifier:
-    optics = IdealConvolution(channels, kernels, 7, image_size)
-    return HybridClassifier(optics, classes, pool=4, hidden=hidden)
-
-
-def _unet(channels: int, classes: int, image_size: ImageSize, *, width: int) -> UNet:
-    return UNet(channels, classes, width=width, levels=3)
-
-
-def _segmenter(channels: int, classes: int, image_size: ImageSize) -> HybridSegmenter:
-    return HybridSegmenter(IdealConvolution(channels, 56, 3, image_size), classes, depth=2)
-
-
-NETWORKS: dict[str, Callable[..., nn.Module]] = {
-    "LeNet": _lenet,
-    "SmallCNN-8": partial(SmallCNN, width=8),
-    "SmallCNN-16": partial(SmallCNN, width=16),
-    "SmallCNN-32": partial(SmallCNN, width=32),
-    "AlexNet": AlexNet,
-    "Hybrid-8": partial(_hybrid, kernels=8, hidden=(64,)),
-    "Hybrid-16": partial(_hybrid, kernels=16, hidden=(256, 64)),
-    "UNet-8": partial(_unet, width=8),
-    "UNet-16": partial(_unet, width=16),
-    "Segmenter": _segmenter,
-}
-"""Networks by name, each called with ``channels``, ``classes`` and ``image_size``, a pair if not square."""
-
-TASKS: dict[str, Callable[[], Dataset]] = {
-    **{name: partial(load, name) for name in available()},
-    "scenes-24": partial(load, "scenes", size=24, figure_ground=True),
-    "camvid-cars": lambda: load("camvid").against_rest("car"),
-}
-"""Data sets by name: those of :func:`onnlab.data.load`, and tasks that are made of them."""
-
-FRONTS = ("nonlinear", "linear", "relu-in-pool")
-"""The network as it is; its strictly linear counterpart; that counterpart with a ReLU behind each pool."""
-
-AUGMENTATIONS: dict[str, Augmentation | None] = {
-    "none": None,
-    "shift": random_shift,
-    "shift+flip": compose(random_shift, random_flip),
-}
-
-
-KERNELS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "not centred": {"centre": False},
-    "raw": {"normalise": None, "centre": False},
-    "trace": {"normalise": "trace"},
-    "head": {"parameters": ["back_end"], "teacher_parameters": ["classifier"]},
-    "one projection": {"projections": 1},
-    "four projections": {"projections": 4},
-    "last level": {
-        "projections": 4,
-        "parameters": ["back_end.blocks.1", "back_end.logits"],
-        "teacher_parameters": ["decoder.blocks.1", "decoder.logits"],
-    },
-}
-"""What :class:`onnlab.distill.NTKD` is called with, by name."""
 
 
 @dataclass(frozen=True)
@@ -147,18 +62,19 @@ class Row:
     name : str
         What the table calls it.
     network : str
-        One of :data:`NETWORKS`.
+        One of :data:`onnlab.experiments.parts.NETWORKS`.
     data : str
-        One of :data:`TASKS`.
+        One of :data:`onnlab.experiments.parts.TASKS`.
     epochs : int
         Passes over the training images; 0 for a device that is left as it was built.
     front : str
-        One of :data:`FRONTS`. A counterpart starts from fresh weights, not from those of a trained network.
+        One of :data:`onnlab.experiments.parts.FRONTS`. A counterpart starts from fresh weights, not from
+        those of a trained network.
     labels : int, optional
         How many training images, drawn by the seed and stratified by class; all if not given. With a
         student, they are drawn from its own, and as large a share of the validation images chooses the epoch.
     augment : str
-        One of :data:`AUGMENTATIONS`.
+        One of :data:`onnlab.experiments.parts.AUGMENTATIONS`.
     batch_size : int
         See :func:`onnlab.distill.fit`.
     learning_rates : tuple of float
@@ -173,7 +89,7 @@ class Row:
         As in :func:`onnlab.distill.kd_loss`; given with temperatures, and only then. With 1, labels do not
         enter.
     kernel : str, optional
-        One of :data:`KERNELS`: learn the teacher's tangent kernel, too.
+        One of :data:`onnlab.experiments.parts.KERNELS`: learn the teacher's tangent kernel, too.
     betas : tuple of float
         Weights of the kernel to try; given with a kernel, and only then.
     student : Row, optional

@@ -30,7 +30,8 @@ from onnlab.distill import (
 )
 from onnlab.experiments.devices import device
 from onnlab.experiments.lines import Line
-from onnlab.experiments.settings import AUGMENTATIONS, KERNELS, NETWORKS, TASKS, VERSION, Row, Run
+from onnlab.experiments.parts import AUGMENTATIONS, KERNELS, NETWORKS, TASKS
+from onnlab.experiments.settings import VERSION, Row, Run
 from onnlab.hardware import compensate
 from onnlab.hardware.fabrication import Exposed
 from onnlab.networks import HybridClassifier, HybridSegmenter, linear_counterpart

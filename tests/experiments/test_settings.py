@@ -12,7 +12,8 @@ import torch
 
 from onnlab.distill import NTKD
 from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial, read
-from onnlab.experiments.settings import BEFORE, KERNELS, TUNED, VERSION
+from onnlab.experiments.parts import KERNELS
+from onnlab.experiments.settings import BEFORE, TUNED, VERSION
 from onnlab.experiments.training import build
 from tests.experiments.helpers import AGAIN, BUILT, HYBRID, KD, LINEAR, TEACHER
 
