@@ -14,6 +14,8 @@ class ClusterError(Exception):
 def on_cluster(address: str) -> Iterator[None]:
     """Let the workers of a Dask scheduler do what :func:`run` and :func:`onnlab.hardware.sweep` hand out.
 
+    There should be two threads of workers at least: for one, joblib does the work in this process.
+
     Parameters
     ----------
     address : str

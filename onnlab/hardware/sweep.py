@@ -70,7 +70,7 @@ def sweep(
             sweep(devices, score, out="sweep.jsonl")
 
     The lines are still written here, and only here. What a worker had in hand when it died, another one does.
-    Workers need onnlab, and the module of the score.
+    Workers need onnlab and the module of the score, and there have to be two: for one, joblib works here.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(
