@@ -1,4 +1,4 @@
-"""The command line: ``onnlab data ACTION``, ``run NAME``, ``estimates``, ``export WHAT``, ``release ...``."""
+"""The command line: ``onnlab data``, ``run``, ``estimates``, ``export``, ``release`` and ``grade``."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onnlab.course.commands import CourseError, add_grade, add_release
 from onnlab.data import DataError, data_folder, fetch
 from onnlab.data.cache import FOLDER, MADE, SHIPPED, local_path
 from onnlab.data.carvana import CREDIT as CARVANA
@@ -42,10 +43,6 @@ from onnlab.optics import Grid, fourier_grid
 
 class ExportError(Exception):
     """What was asked for cannot be exported; the text says why, and what to do."""
-
-
-class CourseError(Exception):
-    """Exercises cannot be released; the text says why, and what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,10 +100,8 @@ def parser() -> argparse.ArgumentParser:
     add_layout(kinds.add_parser("layout", help="GDSII or OASIS from a metasurface"))
     add_student(kinds.add_parser("student", help="show a student, or give it other optics"))
 
-    releasing = commands.add_parser("release", help="exercises for students from notebooks with solutions")
-    releasing.add_argument("source", type=Path, help="folder of the notebooks with solutions")
-    releasing.add_argument("out", type=Path, help="folder for those without")
-    releasing.set_defaults(run=release_exercises)
+    add_release(commands.add_parser("release", help="exercises for students from notebooks with solutions"))
+    add_grade(commands.add_parser("grade", help="points for what students handed in", formatter_class=shown))
     return top
 
 
@@ -297,16 +292,3 @@ def made_of_light(layer: OpticalLayer, options: argparse.Namespace, coarser: int
         raise ValueError(f"--optics 4f must come with {', '.join(missing)}; give lengths in metres")
     bench["pitch"] *= coarser
     return FourFConvolution(*arguments, weight=layer.weight, sensor=layer.sensor, **bench)
-
-
-def release_exercises(options: argparse.Namespace) -> None:
-    """Write the student form of every notebook of a folder."""
-    try:
-        from onnlab.course.release import SourceError, release_folder
-    except ModuleNotFoundError as error:
-        raise CourseError(f'release needs {error.name}; install it with pip install "onnlab[lab]"') from error
-    try:
-        for path in release_folder(options.source, options.out):
-            print(path)
-    except SourceError as error:
-        raise CourseError(str(error)) from None
