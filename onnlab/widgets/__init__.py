@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from onnlab.widgets.merge_kernels import MergeKernels
     from onnlab.widgets.paint_kernel import PaintKernel
     from onnlab.widgets.pool_image import PoolImage
-    from onnlab.widgets.questions import Choice, NumberQuestion, Question, Trap, read_questions
+    from onnlab.widgets.question_file import read_questions
+    from onnlab.widgets.questions import Choice, NumberQuestion, Question, Trap
     from onnlab.widgets.quiz import Quiz
     from onnlab.widgets.temperature import Temperature
 
@@ -57,7 +58,7 @@ _MODULES = {
     "Quiz": "quiz",
     "Temperature": "temperature",
     "Trap": "questions",
-    "read_questions": "questions",
+    "read_questions": "question_file",
 }
 _JUPYTER = ("anywidget", "ipywidgets", "traitlets")
 

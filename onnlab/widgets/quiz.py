@@ -7,7 +7,8 @@ from typing import Any
 import traitlets
 
 from onnlab.widgets._explorable import Explorable
-from onnlab.widgets.questions import NumberQuestion, Question, check_names, read_questions
+from onnlab.widgets.question_file import read_questions
+from onnlab.widgets.questions import NumberQuestion, Question, check_names
 
 QUIZZES = Path(__file__).with_name("quizzes")
 

@@ -65,11 +65,13 @@ const SAID = {
 // Page -------------------------------------------------------------------------------------------------
 
 const LOOK = `
+.onn:has(.onn-quiz){scroll-margin:5rem 0 1rem}
 .onn-steps{display:flex;flex-wrap:wrap;gap:4px;padding:0;margin:0;list-style:none}
 .onn .onn-steps li{margin:0}
 .onn-step{position:relative;display:grid;justify-items:center;width:1.9rem;padding:.12rem 0 .16rem;border:1px solid var(--line);border-radius:6px;
   background:none;color:var(--soft);font:inherit;font-size:13px;line-height:1.15;cursor:pointer}
 .onn-step:hover{background:var(--fill)}
+.onn-step:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .onn-step span{font-weight:700}
 .onn-step[aria-current]{border-color:var(--accent);box-shadow:inset 0 0 0 1px var(--accent);color:var(--ink)}
 .onn .onn-first,.onn .onn-later{--mark:var(--third)}
@@ -100,6 +102,8 @@ const LOOK = `
 .onn-quiz a{color:var(--accent);text-decoration:underline}
 .onn-quiz a:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .onn .onn-quiz p{font-size:15px}
+.onn .onn-quiz .onn-asked{font-size:18px;font-weight:600}
+.onn .onn-asked~p{margin-top:.5rem}
 .onn-again{margin:.3rem 0 0;padding-left:1.2rem;font-size:15px}
 .onn-buttons{display:flex;flex-wrap:wrap;gap:.6rem;margin-top:.9rem}
 .onn-buttons .onn-button{padding:.4rem .95rem;font-size:14px}
@@ -120,7 +124,7 @@ function render({ model, el }) {
   const shared = share(model);
   const title = h("p", { class: "onn-title" });
   const steps = h("ol", { class: "onn-steps" });
-  const body = h("form", { class: "onn-quiz", autocomplete: "off", onsubmit: act });
+  const body = h("form", { class: "onn-quiz", autocomplete: "off", onsubmit: act, onkeydown: once });
   card(el, "Self-test", h("style", {}, LOOK), h("div", { class: "onn-head" }, title, steps), body);
 
   const tries = (question) => bench.answers[question.name] ?? [];
@@ -154,8 +158,14 @@ function render({ model, el }) {
     drawSteps();
     if (!focus) return;
     view.start.focus({ preventScroll: true });
-    el.scrollIntoView({ block: "nearest" });
+    view.start.closest(".onn").scrollIntoView({ block: "nearest" });
   }
+
+  // A double click and a key held down answer once: what they say is there to be read.
+  function once(event) {
+    if (event.repeat && event.key === "Enter") event.preventDefault();
+  }
+  const single = (event) => event.detail > 1 && event.preventDefault();
 
   function act(event) {
     event.preventDefault();
@@ -164,7 +174,7 @@ function render({ model, el }) {
 
   function ask(question) {
     const verdict = h("div", { class: "onn-verdict", role: "status", "aria-live": "polite" });
-    const main = h("button", { type: "submit", class: "onn-button onn-main" });
+    const main = h("button", { type: "submit", class: "onn-button onn-main", onclick: single });
     const skip = h("button", { type: "button", class: "onn-button", onclick: () => go(shown + 1) });
     const legend = h("legend", { tabindex: -1 }, ...inline(question.text));
     const field = question.kind === "one" ? choices(question, changed) : numberField(question, changed);
