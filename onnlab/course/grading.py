@@ -41,7 +41,7 @@ class Item:
     score : float or None
         What it gave; None for a text that is still to be read.
     by_hand : bool
-        Whether it is a text.
+        Whether it is a text. One that can give no points belongs to the check of its exercise.
     reason : str
         Why points are missing, empty if none are or the check has said it.
     printed : str
@@ -255,7 +255,7 @@ def _lines(printed: str) -> Iterator[dict[str, Any]]:
 def _items(merged: Merged, ran: dict[str, dict[str, Any]], stopped: str = "") -> tuple[Item, ...]:
     """Return what has points in a notebook, with the score that its cell gave."""
     cells = merged.notebook.cells
-    graded = [cell for cell in cells if cell.metadata.nbgrader.grade]
+    graded = [cell for cell in cells if has_points(cell)]
     names = [cell.metadata.nbgrader.grade_id for cell in graded]
     answers: dict[str, list[NotebookNode]] = {name: [] for name in names}
     for cell in cells:
@@ -290,6 +290,12 @@ def _item(
         lines = [ran.get(cell.metadata.nbgrader.grade_id, {}) for cell in answers]
         reason = "; ".join(filter(None, [*(one.get("error", "") for one in lines), reason]))
     return replace(item, score=score, reason=reason, printed=line["printed"])
+
+
+def has_points(cell: NotebookNode) -> bool:
+    """Tell whether a cell can give points: a written answer that cannot is graded, too, with 0 points."""
+    marks = cell.metadata.nbgrader
+    return bool(marks.grade and marks.points > 0)
 
 
 def score_of(results: list[str], error: str, points: float) -> tuple[float, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from onnlab.course.grading import Graded, Item, Student
+from onnlab.course.grading import Graded, Item, Student, has_points
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2933; --paper: #fdfdfb; --quiet: #4a5866; --box: #f2f5f7;
@@ -71,7 +71,7 @@ def scores(students: Iterable[Student], forms: dict[str, NotebookNode]) -> list[
         cell.metadata.nbgrader.grade_id: float(cell.metadata.nbgrader.points)
         for form in forms.values()
         for cell in form.cells
-        if cell.metadata.nbgrader.grade
+        if has_points(cell)
     }
     rows: list[list[str | float]] = [
         ["student", *columns, "total", "to be read", "remarks"],

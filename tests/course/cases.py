@@ -66,7 +66,7 @@ def source() -> NotebookNode:
             text("ch90-double-task", "Double a number."),
             code("ch90-double-answer", double.strip(), answer=True),
             code("ch90-double", 'check("ch90-double", double)', points=1),
-            text("ch90-double-why", "It is a sum.", answer=True),
+            text("ch90-double-why", "It is a sum.", answer=True, points=0),
             text("ch90-square-task", "Square a number."),
             code("ch90-square-answer", square.strip(), answer=True),
             code("ch90-square", 'check("ch90-square", square)', points=2),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbgrader.nbgraderformat import MetadataValidator
 
 from onnlab.checks._check import find
 from onnlab.course.release import release
@@ -61,13 +62,17 @@ def test_an_exercise_has_a_task_an_answer_a_check_and_an_analysis(path: Path) ->
 
 
 @each
+def test_nbgrader_takes_it(path: Path) -> None:
+    """nbgrader grades every written answer: one that is not to have points has ``grade: true, points: 0``."""
+    MetadataValidator().validate_nb(nbformat.read(path, 4))
+
+
+@each
 def test_there_is_something_to_tweak_to_implement_and_to_explore(path: Path) -> None:
     levels = [TASK.match(cells(path)[f"{name}-task"].source)[1] for name in tasks(path)]
     assert set(levels) == set(POINTS)
-    read_by_hand = [
-        n for n, cell in cells(path).items() if n.endswith("-why") and cell.metadata["nbgrader"]["grade"]
-    ]
-    assert len(read_by_hand) >= 1
+    whys = [cell for name, cell in cells(path).items() if name.endswith("-why")]
+    assert any(cell.metadata["nbgrader"]["points"] > 0 for cell in whys)
 
 
 @each
