@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 import onnlab
 from onnlab.data import Dataset
@@ -184,7 +184,10 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
         loss, accuracy = history.best.validation_loss, history.best.validation_accuracy
     else:  # a built camera has its noise: what counts are the answers to single pictures
         assert isinstance(model, (HybridClassifier, HybridSegmenter))
-        model = Exposed(model, Generator(place.device).manual_seed(run.seed))
+        if isinstance(model, HybridClassifier):
+            model = _Shown(model, _pictures(run.student, run.row.process, run.seed, place.device))
+        else:
+            model = Exposed(model, Generator(place.device).manual_seed(run.seed))
         scores = evaluate(model, data.validation, batch_size=at_once)
         loss, accuracy = scores.loss, scores.accuracy
     note = None
@@ -206,6 +209,35 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
         "data_sha256": digest,
         "data_note": place.data_note or note,
     }
+
+
+class _Pictures:
+    """What the back ends of one device get to see of each batch: pictures that are taken once."""
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator = generator
+        self.maps: dict[bytes, Tensor] = {}
+
+
+@lru_cache(maxsize=1)
+def _pictures(student: Run, process: str | None, seed: int, device: str) -> _Pictures:
+    """Return the pictures of a device; all runs with that device share them."""
+    return _Pictures(Generator(device).manual_seed(seed))
+
+
+class _Shown(nn.Module):
+    """A built classifier that answers to the pictures of its device. Taking them is most of the work."""
+
+    def __init__(self, model: HybridClassifier, pictures: _Pictures) -> None:
+        super().__init__()
+        self.model, self.pictures = model, pictures
+
+    def forward(self, x: Tensor) -> Tensor:
+        key = hashlib.sha256(x.cpu().numpy().tobytes()).digest()
+        maps = self.pictures.maps
+        if key not in maps:
+            maps[key] = self.model.pool(self.model.optics(x, self.pictures.generator))
+        return self.model.back_end(maps[key])
 
 
 def _objective(run: Run, place: Place) -> Objective:

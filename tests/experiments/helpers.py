@@ -37,8 +37,10 @@ def few_images() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(training.TASKS, "mnist-mini", lambda: replace(whole, **parts))
         training.dataset.cache_clear()
+        training._pictures.cache_clear()
         yield
     training.dataset.cache_clear()
+    training._pictures.cache_clear()
 
 
 def made_up(seed: int, test: float, validation: float = 0.5, rate: float = 1e-3, **changes: object) -> dict:

@@ -15,6 +15,7 @@ from onnlab.experiments import Row, Run, Trial, check_line, training
 from onnlab.experiments.devices import device
 from onnlab.experiments.settings import run_of
 from onnlab.experiments.training import Place, dataset, execute, trained
+from onnlab.hardware import BuiltOptics
 from onnlab.hardware.fabrication import Exposed
 from tests.experiments.helpers import AGAIN, BUILT, HYBRID, KD, LINEAR, TEACHER, few_images
 from tests.experiments.helpers import TAUGHT as RESCUED
@@ -114,6 +115,27 @@ def test_a_device_is_its_student_with_errors_and_is_scored_by_noisy_pictures(
     assert line["validation_accuracy"] == evaluate(pictures, data.validation).accuracy
     assert line["test_accuracy"] == evaluate(pictures, data.test).accuracy
     assert line["validation_loss"] != pytest.approx(evaluate(model, data.validation).loss, rel=1e-6)
+
+
+def test_runs_with_one_device_answer_to_the_same_pictures_which_are_taken_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None
+) -> None:
+    place, taken = Place(tmp_path), []
+    readings = BuiltOptics.expose
+
+    def watched(self, intensity, generator):
+        taken.append(generator is not None)
+        return readings(self, intensity, generator)
+
+    monkeypatch.setattr(BuiltOptics, "expose", watched)
+    first = [execute(first_run(row), place) for row in (BUILT, AGAIN)]
+    pictures = sum(taken)
+    execute(first_run(BUILT, seed=4), place)
+    assert pictures > 0 and sum(taken) == 2 * pictures  # another device takes as many of its own
+    training._pictures.cache_clear()
+    again = execute(first_run(AGAIN), place)  # without what another run has seen before
+    assert again["test_accuracy"] == first[1]["test_accuracy"]
+    assert again["validation_loss"] == first[1]["validation_loss"] != first[0]["validation_loss"]
 
 
 def test_a_device_learns_again_from_images_of_its_student_and_its_light_stays(
