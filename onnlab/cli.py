@@ -1,4 +1,4 @@
-"""The command line: ``onnlab data``, ``run``, ``estimates``, ``export``, ``release`` and ``grade``."""
+"""The command line: ``onnlab data``, ``reproduce``, ``estimates``, ``export``, ``release`` and ``grade``."""
 
 import argparse
 import sys
@@ -21,7 +21,9 @@ from onnlab.experiments import (
     SCALES,
     compare_estimates,
     format_estimates,
+    format_plan,
     format_table,
+    plan,
     run,
     table,
 )
@@ -76,15 +78,21 @@ def parser() -> argparse.ArgumentParser:
     path.set_defaults(run=lambda options: print(data_folder()))
 
     shown = argparse.ArgumentDefaultsHelpFormatter
-    running = commands.add_parser("run", help="make the missing runs of an experiment", formatter_class=shown)
-    running.add_argument("name", choices=tuple(EXPERIMENTS), metavar="NAME", help=" | ".join(EXPERIMENTS))
+    running = commands.add_parser(
+        "reproduce", help="make the missing runs of experiments and print their tables", formatter_class=shown
+    )
+    running.add_argument(
+        "names", nargs="*", type=experiment_name, default=tuple(EXPERIMENTS), metavar="NAME",
+        help=f"{' | '.join(EXPERIMENTS)}; all of them if none is named",
+    )  # fmt: skip
     running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, or hours")
     running.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
     running.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    running.add_argument("--dry-run", action="store_true", help="only list what is missing, with its hours")
     add_workers(running, "runs")
     running.add_argument("--device", default="cpu", help="cpu or cuda")
     running.add_argument("--data-note", help="what is special about your copy of the data, for every line")
-    running.set_defaults(run=run_experiment)
+    running.set_defaults(run=reproduce)
 
     estimates = commands.add_parser(
         "estimates", help="accuracy before and after training, device by device", formatter_class=shown
@@ -164,18 +172,32 @@ def panel_size(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def run_experiment(options: argparse.Namespace) -> None:
-    """Make the runs of an experiment that are missing, and print its table."""
+def experiment_name(text: str) -> str:
+    """Return the name of an experiment."""
+    if text not in EXPERIMENTS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be one of {', '.join(EXPERIMENTS)}")
+    return text
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    """Make the runs of experiments that are missing, and print their tables; or tell what is missing."""
+    experiments = [EXPERIMENTS[name](options.scale) for name in dict.fromkeys(options.names)]
+    if options.dry_run:
+        parts = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
+        print(format_plan([planned for part in parts for planned in part]))
+        return
+    lines = []
     with nullcontext() if options.dask is None else on_cluster(options.dask):
-        lines = run(
-            EXPERIMENTS[options.name](options.scale),
-            options.out,
-            seeds=options.seeds,
-            jobs=options.jobs if options.dask is None else None,
-            device=options.device,
-            data_note=options.data_note,
-            report=lambda text: print(text, file=sys.stderr, flush=True),
-        )
+        for experiment in experiments:
+            lines += run(
+                experiment,
+                options.out,
+                seeds=options.seeds,
+                jobs=options.jobs if options.dask is None else None,
+                device=options.device,
+                data_note=options.data_note,
+                report=lambda text: print(text, file=sys.stderr, flush=True),
+            )
     print(format_table(table(lines)))
 
 

@@ -1,4 +1,4 @@
-"""The experiments of the book: declared here, run by ``onnlab run NAME``, kept in ``results/``."""
+"""The experiments of the book: declared here, run by ``onnlab reproduce NAME``, kept in ``results/``."""
 
 from onnlab.experiments.catalogue import (
     EXPERIMENTS,
@@ -22,6 +22,7 @@ from onnlab.experiments.estimates import (
     trained_accuracy,
 )
 from onnlab.experiments.lines import append, check_line, read
+from onnlab.experiments.plan import Planned, format_plan, plan
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
 from onnlab.experiments.tables import Gain, TableRow, format_table, gain, table, tables_of
@@ -35,6 +36,7 @@ __all__ = [
     "Budget",
     "Experiment",
     "Gain",
+    "Planned",
     "Row",
     "Run",
     "TableRow",
@@ -46,9 +48,11 @@ __all__ = [
     "compensation",
     "estimated_and_trained",
     "format_estimates",
+    "format_plan",
     "format_table",
     "gain",
     "ntkd",
+    "plan",
     "read",
     "run",
     "sclc",

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from onnlab.experiments.parts import KERNELS
 from onnlab.experiments.settings import Experiment, Row
 
 SCALES = ("chapter", "full")
 TEMPERATURES, ALPHA = (4.0,), 0.9
 RATES = (2e-3, 6e-3, 1.8e-2)
 BETAS = (1.0, 5.0)
+OTHER_WAYS = ("not centred", "raw", "trace", "head", "one projection", "four projections")
+"""To compare the kernels of classifiers."""
 OTHER_BETAS = {"raw": (1e-9, 1e-8), "trace": (10.0, 50.0)}
 """Where the distance between kernels has another size."""
 
@@ -111,8 +112,7 @@ def ntkd(scale: str) -> Experiment:
     student = next(row for row in rows if row.kernel is not None)
     rows += [
         replace(student, name=f"NTKD, {kernel}", kernel=kernel, betas=OTHER_BETAS.get(kernel, BETAS))
-        for kernel in KERNELS
-        if kernel != student.kernel
+        for kernel in OTHER_WAYS
     ]
     return Experiment("ntkd", scale, tuple(rows))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from onnlab.experiments.lines import PIXELS, Line, score
 from onnlab.experiments.settings import BEFORE, TUNED, VERSION, Experiment, Row, Trial, any_run
+from onnlab.networks._text import columns
 
 
 @dataclass(frozen=True)
@@ -72,18 +73,7 @@ def tables_of(experiment: Experiment, lines: Iterable[Line]) -> dict[Row, TableR
     A row is found by all its settings, its teacher's included. One that has no runs yet is left out.
     """
     found = _tabulated(lines)
-    texts = {
-        row: _group(
-            {
-                "experiment": experiment.name,
-                "scale": experiment.scale,
-                "row": row.name,
-                "version": VERSION,
-                "settings": any_run(row).settings,
-            }
-        )
-        for row in experiment.rows
-    }
+    texts = {row: group_of(experiment, row) for row in experiment.rows}
     return {row: found[text] for row, text in texts.items() if text in found}
 
 
@@ -91,16 +81,16 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
     groups: dict[str, list[Line]] = {}
     for line in lines:
         if line["error"] is None:
-            groups.setdefault(_group(line), []).append(line)
+            groups.setdefault(group(line), []).append(line)
     rows = {}
-    for name, group in groups.items():
-        best = chosen_trial(group)
+    for name, mine in groups.items():
+        best = chosen_trial(mine)
         if best is None:
             continue
-        alike = [line for line in group if _trial(line) == best]
+        alike = [line for line in mine if _trial(line) == best]
         seeds = sorted((line["seed"], score(line, "test")) for line in alike)
         values = [value for _, value in seeds]
-        first = group[0]
+        first = mine[0]
         rows[name] = TableRow(
             experiment=first["experiment"],
             scale=first["scale"],
@@ -109,7 +99,7 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             labels=first["settings"]["labels"],
             augment=first["settings"]["augment"],
             trial=best,
-            trials=len({_trial(line) for line in group if line["seed"] == 0}),
+            trials=len({_trial(line) for line in mine if line["seed"] == 0}),
             n=len(values),
             score="mIoU" if first.keys() >= PIXELS.keys() else "accuracy",
             mean=statistics.fmean(values),
@@ -227,19 +217,24 @@ def format_table(rows: Sequence[TableRow]) -> str:
         )
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    lines = ("  ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) for row in (head, *cells))
-    return "\n".join(line.rstrip() for line in lines)
+    return columns((head, *cells))
+
+
+def group_of(experiment: Experiment, row: Row) -> str:
+    """Return the :func:`group` of the lines of a row."""
+    settings = any_run(row).settings
+    line = {"experiment": experiment.name, "scale": experiment.scale, "row": row.name, "version": VERSION}
+    return group({**line, "settings": settings})
+
+
+def group(line: Line) -> str:
+    """Return a text that two lines share if they belong to the same row."""
+    names = {name: line[name] for name in ("experiment", "scale", "row", "version")}
+    return json.dumps({**names, **_without_run(line["settings"])}, sort_keys=True)
 
 
 def _trial(line: Line) -> Trial:
     return Trial(**{name: line["settings"].get(name) for name in TUNED})
-
-
-def _group(line: Line) -> str:
-    """Text that two lines share if they belong to the same row."""
-    names = {name: line[name] for name in ("experiment", "scale", "row", "version")}
-    return json.dumps({**names, **_without_run(line["settings"])}, sort_keys=True)
 
 
 def _without_run(settings: dict[str, Any]) -> dict[str, Any]:

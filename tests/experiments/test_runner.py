@@ -223,7 +223,7 @@ def test_the_command_hands_out_runs_to_a_cluster(
     monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
     monkeypatch.setattr(runner, "_execute", _by_a_worker)
     with two_workers() as client:
-        arguments = ["run", "sclc", "--seeds", "2", "--out", str(tmp_path), "--dask"]
+        arguments = ["reproduce", "sclc", "--seeds", "2", "--out", str(tmp_path), "--dask"]
         assert cli.main([*arguments, client.scheduler.address]) == 0
     lines = read(tmp_path / FILE)
     assert values(lines) == values(read(finished / FILE))
@@ -239,7 +239,7 @@ def _by_a_worker(one, place):
 def test_a_cluster_that_is_not_there_is_told_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    assert cli.main(["run", "sclc", "--dask", "tcp://nowhere:x"]) == 1
+    assert cli.main(["reproduce", "sclc", "--dask", "tcp://nowhere:x"]) == 1
     assert "must be that of a Dask scheduler, got 'tcp://nowhere:x'" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match=r'needs distributed; run pip install "onnlab\[scale\]"'):
@@ -256,7 +256,7 @@ def test_the_command_runs_prints_the_table_and_notes_what_is_special(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale, rows=(LINEAR,)))
-    arguments = ["run", "sclc", "--scale", "full", "--seeds", "2", "--out", str(tmp_path / "new")]
+    arguments = ["reproduce", "sclc", "--scale", "full", "--seeds", "2", "--out", str(tmp_path / "new")]
     assert cli.main([*arguments, "--data-note", "pixels of a copy"]) == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[0].startswith("scale") and "linear" in out.splitlines()[1] and "±" in out

@@ -137,7 +137,7 @@ def test_results_say_what_is_missing_and_show_the_rest() -> None:
     partly = {row: one for row, one in found.items() if row.name != "linear, KD"}
     text = results.markdown(experiment, partly, seeds + 1)
     assert f"linear, KD (0 of {seeds + 1} seeds)" in text and "```{figure}" not in text
-    assert "`onnlab run sclc --scale full" in results.markdown(experiment, {}, 3) and "|" not in (
+    assert "`onnlab reproduce sclc --scale full" in results.markdown(experiment, {}, 3) and "|" not in (
         results.markdown(experiment, {}, 3)
     )
 

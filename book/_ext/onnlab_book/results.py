@@ -35,7 +35,7 @@ def markdown(experiment: Experiment, found: dict[Row, TableRow], seeds: int, pic
 
     ``picture`` is the path of the dot plot, as a page of the book writes it; no figure without it.
     """
-    command = f"`onnlab run {experiment.name} --scale {experiment.scale} --seeds {seeds}`"
+    command = f"`onnlab reproduce {experiment.name} --scale {experiment.scale} --seeds {seeds}`"
     if not found:
         return f"There are no runs of this table yet: {command} makes them."
     blocks = []
