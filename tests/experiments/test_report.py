@@ -169,6 +169,17 @@ def test_the_tables_hold_what_the_lines_say():
     assert shown in gains_table(experiment, found)
 
 
+def test_what_chapter_12_says_of_the_devices_of_the_appendix():
+    """Answers gain a little over labels, in digits and in scenes; kernels alone do not."""
+    whole = EXPERIMENTS["compensation"]("chapter")
+    found = tables_of(whole, read(ROOT / "results/compensation.jsonl"))
+    for data in ("mnist-mini", "scenes-24"):
+        pairs = comparisons(part(whole, data), found)
+        gains = {row.name: one for row, other, one in pairs if other.name == "labels"}
+        assert 0 < gains["KD"].low and gains["KD"].mean < 0.02
+        assert gains["NTKD"].low < 0 and gains["NTKD"].n >= 6
+
+
 def test_what_the_book_says_of_the_larger_experiment():
     """Chapter 6: it still finds a gain for 2 000 shifted labels. Appendix: few labels gain most."""
     experiment = EXPERIMENTS["when-kd-helps"]("chapter")
