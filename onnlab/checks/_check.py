@@ -1,7 +1,10 @@
 """How an answer is checked and how its verdict is told."""
 
+import io
 import math
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -80,7 +83,8 @@ def check(name: str, *answers: Any) -> float:
     """
     task = find(name)
     try:
-        task.test(*answers)
+        with _quiet():
+            task.test(*answers)
     except Wrong as wrong:
         print(f"Not yet: {wrong.what}\nHint: {wrong.hint}")
     except NotImplementedError as error:
@@ -94,6 +98,14 @@ def check(name: str, *answers: Any) -> float:
         print(f"Passed: {task.points} of {task.points} points.")
         return float(task.points)
     return 0.0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings and progress bars out of the cell of a check: nbgrader takes them for errors."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:

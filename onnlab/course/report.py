@@ -64,12 +64,16 @@ def write_report(students: Iterable[Student], forms: dict[str, NotebookNode], ou
 def scores(students: Iterable[Student], forms: dict[str, NotebookNode]) -> list[list[str | float]]:
     """Return a table with a line for each student: name, points of each exercise, total, and what to look at.
 
-    The first line has the names and the second one what there is to reach. A cell is empty where a text waits
-    to be read, and 0 where nothing was handed in.
+    The columns are those of the notebooks that anybody handed in. The first line has the names and the second
+    one what there is to reach. A cell is empty where a text waits to be read, and 0 where nothing was handed
+    in.
     """
+    students = list(students)
+    handed_in = {graded.notebook for student in students for graded in student.notebooks}
     columns = {
         cell.metadata.nbgrader.grade_id: float(cell.metadata.nbgrader.points)
-        for form in forms.values()
+        for name, form in forms.items()
+        if name in handed_in
         for cell in form.cells
         if has_points(cell)
     }

@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,16 @@ def test_points_are_a_float_that_graders_read() -> None:
 def test_an_exception_is_told_and_does_not_leave(capsys: pytest.CaptureFixture[str]) -> None:
     assert check("ch02-spots", lambda d, wavelength, f: wavelength / 0) == 0
     assert "ZeroDivisionError: float division by zero" in capsys.readouterr().out
+
+
+def test_a_warning_of_an_answer_does_not_reach_the_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    def loud(d: float, wavelength: float, f: float) -> float:
+        warnings.warn("under-sampled", stacklevel=1)
+        print("epoch 1", file=sys.stderr)
+        return wavelength * f / d
+
+    assert check("ch02-spots", loud) == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_an_operation_that_torch_lacks_is_not_a_stub(capsys: pytest.CaptureFixture[str]) -> None:

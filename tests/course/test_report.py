@@ -1,6 +1,7 @@
 """The table and the pages of the report: what is in them, and what cannot be."""
 
 import csv
+from copy import deepcopy
 from html.parser import HTMLParser
 
 import pytest
@@ -50,6 +51,13 @@ def test_the_table():
         ["ada", 1.0, 0.0, "", 1.0, "ch90-square-why", ""],
         ["bob", 0.0, 0.0, 0.0, 0.0, "", "no notebook was found"],
     ]
+
+
+def test_a_notebook_that_nobody_handed_in_has_no_columns():
+    other = deepcopy(FORMS["ch90"])
+    for cell in other.cells:
+        cell.metadata.nbgrader.grade_id += "-other"
+    assert scores([student()], {**FORMS, "ch91": other}) == scores([student()], FORMS)
 
 
 def test_remarks_of_notebooks_are_in_the_table():
