@@ -118,10 +118,11 @@ def install():
     quiet = [] if sys.stdout.isatty() else ["--quiet"]
     pip = ["pip", "install", "--disable-pip-version-check"] + quiet
     pip += ["--constraint", "constraints.txt", "--editable", EXTRAS]
-    # Otherwise JupyterLab greets with a question about news, and asks the network for them.
-    no_news = ["jupyterlab.labextensions", "disable", "--level=sys_prefix"]
-    no_news += ["@jupyterlab/apputils-extension:announcements"]
-    for module in (pip, no_news):
+    # Otherwise JupyterLab greets with a question about news, and asks the network for them; and it shows
+    # every reader the menus for teachers that come with nbgrader.
+    quieten = ["jupyterlab.labextensions", "disable", "--level=sys_prefix"]
+    quieten += ["@jupyterlab/apputils-extension:announcements", "@jupyter/nbgrader"]
+    for module in (pip, quieten):
         done = subprocess.run([PYTHON, "-m"] + module, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             write(STAMP, "")  # pip undoes what it could not finish, so the next try may build on this one
