@@ -15,7 +15,8 @@ SOURCES = sorted((ROOT / "exercises" / "source").glob("*.ipynb"))
 CHAPTERS = {path.name[:4]: path for path in sorted((ROOT / "book").glob("ch*.ipynb"))}
 POINTS = {"easy": 1, "medium": 2, "hard": 3}
 TASK = re.compile(
-    r"```\{exercise\} .+ \((easy|medium|hard), \d+ min\)\n:label: (ex-\S+)\n\nPractises \{ref\}`(sec-\S+)`"
+    r"```\{exercise\} .+ \((easy|medium|hard), \d+ min\)\n:label: (ex-\S+)\n\n"
+    r"Practises \{ref\}`([^`<]+) <(sec-\S+)>`"
 )
 
 each = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -53,7 +54,7 @@ def test_an_exercise_has_a_task_an_answer_a_check_and_an_analysis(path: Path) ->
     found = cells(path)
     assert 4 <= len(tasks(path)) <= 7
     for name in tasks(path):
-        level, label, _ = TASK.match(found[f"{name}-task"].source).groups()
+        level, label, *_ = TASK.match(found[f"{name}-task"].source).groups()
         assert "**Hand in**" in found[f"{name}-task"].source
         assert found[f"{name}-answer"].metadata["tags"] == ["hide-input"]
         assert found[name].source.startswith(f'check("{name}", ')
@@ -79,6 +80,18 @@ def test_there_is_something_to_tweak_to_implement_and_to_explore(path: Path) -> 
 def test_an_exercise_practises_a_section_of_its_chapter_which_ends_in_it(path: Path) -> None:
     chapter = text(CHAPTERS[path.stem])
     for name in tasks(path):
-        _, label, section = TASK.match(cells(path)[f"{name}-task"].source).groups()
-        assert re.search(rf"^\({section}\)=\n## ", chapter, re.MULTILINE), section
+        _, label, title, section = TASK.match(cells(path)[f"{name}-task"].source).groups()
+        assert f"({section})=\n## {title}\n" in chapter  # with its title: JupyterLab does not look it up
         assert f"{{ref}}`{label}`" in chapter[chapter.index("## Exercises") :]
+
+
+def test_no_text_points_to_a_figure_that_an_unattempted_exercise_lacks() -> None:
+    figures = {
+        cell.metadata["mystnb"]["figure"]["name"]
+        for path in SOURCES
+        for cell in cells(path).values()
+        if "figure" in cell.metadata.get("mystnb", {})
+    }
+    assert len(figures) >= len(SOURCES)
+    for path in (*SOURCES, *CHAPTERS.values()):
+        assert not figures & set(re.findall(r"\{numref\}`(?:[^`<]+<)?([\w-]+)>?`", text(path))), path.name
