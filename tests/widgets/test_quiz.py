@@ -20,7 +20,7 @@ from tests.widgets import examples
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(QUIZZES.glob("*.toml"))
-LACKING = {"ch08", "ch12"}
+LACKING = {"ch12"}
 
 YES, NO = Choice("yes", right=True), Choice("no", "It is.")
 
