@@ -74,7 +74,7 @@ def test_the_command_lists_every_row_of_every_experiment(
     assert not list(tmp_path.iterdir())  # it leaves nothing
 
 
-@pytest.mark.parametrize("name", ["sclc", "when-kd-helps", "ntkd", "segmentation"])
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_the_tables_of_the_chapter_scale_are_whole(name: str) -> None:
     assert not [one.row.name for one in plan(EXPERIMENTS[name]("chapter"), RESULTS, seeds=3) if one.missing]
 
