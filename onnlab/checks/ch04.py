@@ -348,6 +348,9 @@ def rate(tuned: Callable[[Callable[[], nn.Module], Dataset, Sequence[float]], tu
         def __init__(self) -> None:
             super().__init__()
             self.linear = nn.Linear(16, 2)
+            with torch.no_grad():  # it begins by naming one class always: no start is right by luck
+                self.linear.weight *= 0.1
+                self.linear.bias.copy_(torch.tensor([0.5, -0.5]))
 
         def forward(self, x: Tensor) -> Tensor:
             if self.training and not any(self is model for model, _ in starts):

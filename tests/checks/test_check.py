@@ -89,6 +89,20 @@ def test_a_warning_of_an_answer_does_not_reach_the_cell(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
 
 
+def test_a_verdict_does_not_hang_on_what_was_drawn_before() -> None:
+    def drawn(d: float, wavelength: float, f: float) -> float:
+        seen.append(torch.rand(()).item())
+        return wavelength * f / d
+
+    seen: list[float] = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        check("ch02-spots", drawn)
+        assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(seed))
+    half = len(seen) // 2
+    assert seen[:half] == seen[half:]
+
+
 def test_an_operation_that_torch_lacks_is_not_a_stub(capsys: pytest.CaptureFixture[str]) -> None:
     def lacking(*_: float) -> None:
         raise NotImplementedError("not implemented for 'Half'")
