@@ -15,8 +15,8 @@ SOURCES = sorted((ROOT / "exercises" / "source").glob("*.ipynb"))
 CHAPTERS = {path.name[:4]: path for path in sorted((ROOT / "book").glob("ch*.ipynb"))}
 POINTS = {"easy": 1, "medium": 2, "hard": 3}
 TASK = re.compile(
-    r"```\{exercise\} .+ \((easy|medium|hard), \d+ min\)\n:label: (ex-\S+)\n\n"
-    r"Practises \{ref\}`([^`<]+) <(sec-\S+)>`"
+    r"```\{exercise\} (?P<title>.+ \((?P<level>easy|medium|hard), \d+ min\))\n:label: (?P<label>ex-\S+)\n\n"
+    r"Practises \{ref\}`(?P<heading>[^`<]+) <(?P<section>sec-\S+)>`"
 )
 
 each = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
@@ -54,12 +54,12 @@ def test_an_exercise_has_a_task_an_answer_a_check_and_an_analysis(path: Path) ->
     found = cells(path)
     assert 4 <= len(tasks(path)) <= 7
     for name in tasks(path):
-        level, label, *_ = TASK.match(found[f"{name}-task"].source).groups()
+        task = TASK.match(found[f"{name}-task"].source)
         assert "**Hand in**" in found[f"{name}-task"].source
         assert found[f"{name}-answer"].metadata["tags"] == ["hide-input"]
         assert found[name].source.startswith(f'check("{name}", ')
-        assert found[name].metadata["nbgrader"]["points"] == POINTS[level] == find(name).points
-        assert found[f"{name}-why"].source.startswith(f"```{{solution}} {label}\n:class: dropdown\n")
+        assert found[name].metadata["nbgrader"]["points"] == POINTS[task["level"]] == find(name).points
+        assert found[f"{name}-why"].source.startswith(f"```{{solution}} {task['label']}\n:class: dropdown\n")
 
 
 @each
@@ -70,7 +70,7 @@ def test_nbgrader_takes_it(path: Path) -> None:
 
 @each
 def test_there_is_something_to_tweak_to_implement_and_to_explore(path: Path) -> None:
-    levels = [TASK.match(cells(path)[f"{name}-task"].source)[1] for name in tasks(path)]
+    levels = [TASK.match(cells(path)[f"{name}-task"].source)["level"] for name in tasks(path)]
     assert set(levels) == set(POINTS)
     whys = [cell for name, cell in cells(path).items() if name.endswith("-why")]
     assert any(cell.metadata["nbgrader"]["points"] > 0 for cell in whys)
@@ -80,9 +80,10 @@ def test_there_is_something_to_tweak_to_implement_and_to_explore(path: Path) -> 
 def test_an_exercise_practises_a_section_of_its_chapter_which_ends_in_it(path: Path) -> None:
     chapter = text(CHAPTERS[path.stem])
     for name in tasks(path):
-        _, label, title, section = TASK.match(cells(path)[f"{name}-task"].source).groups()
-        assert f"({section})=\n## {title}\n" in chapter  # with its title: JupyterLab does not look it up
-        assert f"{{ref}}`{label}`" in chapter[chapter.index("## Exercises") :]
+        task = TASK.match(cells(path)[f"{name}-task"].source)
+        # With titles, because JupyterLab does not look them up.
+        assert f"({task['section']})=\n## {task['heading']}\n" in chapter
+        assert f"- {{ref}}`{task['title']} <{task['label']}>`" in chapter[chapter.index("## Exercises") :]
 
 
 def test_no_text_points_to_a_figure_that_an_unattempted_exercise_lacks() -> None:
