@@ -1,6 +1,5 @@
 """Kernel distillation: learn which images a teacher holds to be alike."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,13 +9,12 @@ from torch import Generator, Tensor, nn
 
 from onnlab.distill.kd import checked_logits
 from onnlab.distill.ntk import ntk
-from onnlab.distill.objectives import Batch, Objective, eval_mode
+from onnlab.distill.objectives import REMEMBERED, Batch, Key, Objective, batch_key, eval_mode
 from onnlab.optics._check import one_of, whole_number
 
 NORMALISATIONS = ("frobenius", "trace", None)
 DISTANCES = ("mse", "alignment")
 Parameters = Sequence[str] | Mapping[str, float] | None
-REMEMBERED = 4096  # kernels of 64 images: 64 MiB
 
 
 def ntkd_loss(
@@ -137,9 +135,7 @@ class NTKD(Objective):
     teacher_parameters: Parameters = None
     warm_up: float = 0.0
     remember: bool = False
-    _memory: dict[tuple[bytes, int], Tensor] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _memory: dict[Key, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.teacher, nn.Module):
@@ -161,9 +157,8 @@ class NTKD(Objective):
         beta = self.beta * min(1.0, batch.progress / self.warm_up) if self.warm_up else self.beta
         logits = checked_logits(batch.logits, batch.targets)
         loss = self.alpha * F.cross_entropy(logits, batch.targets) if self.alpha else logits.new_zeros(())
-        key = hashlib.sha256(batch.images.detach().cpu().numpy().tobytes()).digest()
-        # In-place changes count up the version of a tensor: what was known of other weights is forgotten.
-        remembered = key, sum(p._version for p in self.teacher.parameters())
+        remembered = batch_key(batch.images, self.teacher)
+        key, _ = remembered
         teacher_kernel = self._memory.get(remembered)
         if teacher_kernel is None:
             names = self.teacher_parameters or [name for name, _ in self.teacher.named_parameters()]

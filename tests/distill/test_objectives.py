@@ -33,6 +33,35 @@ def test_kd_compares_with_the_teacher_in_eval_mode(batch):
     torch.testing.assert_close(loss, kd_loss(batch.logits, answers, batch.targets, 3.0, 0.6))
 
 
+def test_kd_asks_the_teacher_once_for_a_batch_that_it_remembers():
+    calls = []
+    teacher = toy_model(seed=2)
+    teacher.register_forward_hook(lambda *_: calls.append(1))
+    students = []
+    for remember, expected in ((False, 12), (True, 4)):
+        calls.clear()
+        student, objective = toy_model(seed=1), KD(teacher, remember=remember)
+        settings = {"epochs": 3, "seed": 0, "batch_size": 15, "fixed_batches": True, "progress": False}
+        fit(student, toy_data(train=60), objective, **settings)
+        assert len(calls) == expected
+        students.append(student)
+    assert same_weights(*students)
+
+
+@pytest.mark.parametrize("change", ["weights", "statistics"])
+def test_kd_forgets_answers_of_a_teacher_that_has_changed(batch, change):
+    teacher = nn.Sequential(nn.BatchNorm2d(batch.images.shape[1]), toy_model(seed=2))
+    objective = KD(teacher, remember=True)
+    before = objective(batch)
+    if change == "weights":
+        teacher[1].load_state_dict(toy_model(seed=4).state_dict())
+    else:
+        teacher.train()(batch.images)  # BatchNorm counts along
+    after = objective(batch)
+    assert not torch.equal(after, before)
+    assert torch.equal(after, KD(teacher)(batch))
+
+
 def test_training_leaves_the_teacher_alone():
     teacher = toy_model(seed=2)
     teacher[1].eval()  # one layer in another mode than the rest
