@@ -53,7 +53,7 @@ chapters timings: venv
 site: venv
 	rm -rf _build
 	mkdir -p _build
-	sed '$(if $(filter no,$(SOLUTIONS)),s,exercises/source/,exercises/,)' _toc.yml > _build/_toc.yml
+	sed '$(if $(filter no,$(SOLUTIONS)),s|exercises/source/|exercises/|)' _toc.yml > _build/_toc.yml
 	$(BIN)/jupyter-book build -n -W --keep-going --toc _build/_toc.yml .
 	@echo "Open file://$(CURDIR)/$(HTML)"
 

@@ -4,6 +4,7 @@ No image is built here: the test holds what can be held without an engine.
 """
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -44,3 +45,14 @@ def test_both_install_the_same_with_the_same_pins() -> None:
     lines = [line for line in BINDER if not line.startswith("#")]
     assert lines == [f"-c ../{pinned}", wanted, "myst-nb"]
     assert set(re.findall(r"\w+", wanted)) <= set(PROJECT["optional-dependencies"])
+
+
+def test_a_site_without_solutions_is_built_from_the_exercises_of_students() -> None:
+    command = ["make", "--dry-run", "-o", "venv", "site", "SOLUTIONS=no"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (edit,) = re.findall(r"^sed '(.*)' _toc.yml", done.stdout, re.MULTILINE)
+    contents = subprocess.run(
+        ["sed", edit, ROOT / "_toc.yml"], capture_output=True, text=True, check=True
+    ).stdout
+    assert contents.count("file: exercises/ch") == len(list((ROOT / "exercises").glob("*.ipynb")))
+    assert "source" not in contents
