@@ -4,6 +4,7 @@ No image is built here: the test holds what can be held without an engine.
 """
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -47,6 +48,7 @@ def test_both_install_the_same_with_the_same_pins() -> None:
     assert set(re.findall(r"\w+", wanted)) <= set(PROJECT["optional-dependencies"])
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="the switch is one of make's")
 def test_a_site_without_solutions_is_built_from_the_exercises_of_students() -> None:
     command = ["make", "--dry-run", "-o", "venv", "site", "SOLUTIONS=no"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
