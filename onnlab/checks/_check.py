@@ -135,6 +135,11 @@ def seeded(seed: int) -> Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def noise(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return random numbers of mean 0 and variance 1, the same for a seed."""
+    return torch.randn(*shape, dtype=dtype, generator=seeded(seed))
+
+
 def expect(condition: bool | Tensor, what: str, hint: str) -> None:
     """Raise :class:`Wrong` unless the condition holds."""
     if not condition:
@@ -154,6 +159,13 @@ def tensor(answer: Any, shape: Iterable[int], what: str = "the result") -> Tenso
     if not torch.isfinite(answer).all():
         raise Wrong(f"{what} holds NaN or infinite values", "look for 0 / 0, log(0) and roots of negatives.")
     return answer.detach()
+
+
+def several(answer: Any, count: int, what: str, hint: str) -> tuple[Any, ...]:
+    """Return the parts of an answer that has this many, or raise :class:`Wrong`."""
+    if not isinstance(answer, (tuple, list)) or len(answer) != count:
+        raise Wrong(what, hint)
+    return tuple(answer)
 
 
 def number(answer: Any, what: str = "the result") -> float:

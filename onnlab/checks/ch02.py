@@ -6,14 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from onnlab.checks._check import alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import alike, expect, noise, number, same, seeded, tensor, worth
 from onnlab.optics import ComplexMask, FourF, Grid, gaussian_beam, lens_transform, mask_for_kernel
 
 BENCH = Grid(shape=(64, 64), pitch=10e-6, wavelength=532e-9)
 
 
-def _noise(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.complex128, generator=seeded(seed))
+def _field(*shape: int, seed: int) -> Tensor:
+    return noise(*shape, seed=seed, dtype=torch.complex128)
 
 
 @worth(1)
@@ -84,7 +84,7 @@ def camera(
 def lens(fourier_plane: Callable[[Tensor], Tensor]) -> None:
     """Compare with a transform written as two matrix products, on even and on odd axes."""
     for shape in ((8, 12), (7, 9), (9, 8)):
-        u = _noise(*shape, seed=sum(shape))
+        u = _field(*shape, seed=sum(shape))
         F = tensor(fourier_plane(u.clone()), shape)
         expect(
             F.is_complex(), "the result is real", "a field in the Fourier plane has a phase: do not take abs."
@@ -201,10 +201,10 @@ def find(correlator: Callable[[Tensor, Grid], Tensor]) -> None:
 @worth(3)
 def few(learn_mask: Callable[[Tensor, Tensor, int, Generator], Tensor]) -> None:
     """Let the answer learn a random filter, and test it on fields that it has not seen."""
-    hidden = _noise(*BENCH.shape, seed=0).to(torch.complex64)
+    hidden = _field(*BENCH.shape, seed=0).to(torch.complex64)
     hidden = hidden / hidden.abs().max()
     lens_pair = FourF(BENCH, 0.1, ComplexMask(hidden))
-    seen, unseen = (_noise(n, *BENCH.shape, seed=n).to(torch.complex64) for n in (48, 8))
+    seen, unseen = (_field(n, *BENCH.shape, seed=n).to(torch.complex64) for n in (48, 8))
     pictures = lens_pair(seen).abs().square()
     mask = tensor(learn_mask(seen, pictures, 250, seeded(1)), BENCH.shape).to(torch.complex64)
     expect(

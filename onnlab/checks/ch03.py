@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from onnlab.checks._check import expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import expect, number, same, seeded, several, tensor, worth
 from onnlab.optics import Camera, Grid, circular_aperture, image_incoherent, mtf, psf
 
 
@@ -163,11 +163,8 @@ def spot(spot_kernel: Callable[[], Tensor], split: Callable[[Tensor], tuple[Tens
         )
     for k in (kernel.float(), *_kernels()):
         shape = tuple(k.shape)
-        parts = split(k.clone())
-        expect(
-            isinstance(parts, (tuple, list)) and len(parts) == 3,
-            "the split has not three parts",
-            "return plus, minus and the factor.",
+        parts = several(
+            split(k.clone()), 3, "the split has not three parts", "return plus, minus and the factor."
         )
         plus, minus = (
             tensor(p, shape, name).double()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from onnlab.checks._check import Wrong, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import Wrong, expect, number, same, seeded, several, tensor, worth
 from onnlab.data import Dataset, Split
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -365,12 +365,8 @@ def rate(tuned: Callable[[Callable[[], nn.Module], Dataset, Sequence[float]], tu
         starts.clear()
         tested.clear()
         with torch.random.fork_rng():
-            result = tuned(Small, data, rates)
-        expect(
-            isinstance(result, (tuple, list)) and len(result) == 2,
-            "the result is not a pair",
-            "return the rate and the accuracy.",
-        )
+            answer = tuned(Small, data, rates)
+        result = several(answer, 2, "the result is not a pair", "return the rate and the accuracy.")
         chosen, accuracy = number(result[0], "the rate"), number(result[1], "the accuracy")
         expect(
             len(starts) == len(rates),

@@ -8,15 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from onnlab.checks._check import Wrong, alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import Wrong, alike, expect, noise, number, same, seeded, several, tensor, worth
 from onnlab.data import Dataset, Split, load
 from onnlab.distill import evaluate
 from onnlab.networks import LinearCounterpart, SpectralConv2d, SpectralPool2d, linear_counterpart
 from onnlab.optics import Camera, FourF, Grid
-
-
-def _noise(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))
 
 
 @worth(1)
@@ -54,8 +50,8 @@ def bright(brightening: Callable[[list[tuple[int, int]]], float]) -> None:
 def back(gradient_to_images: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Compare with the gradient that PyTorch finds for the same layer, written with conv2d."""
     for inside, outside, size, kernel in ((3, 2, (6, 9), (3, 2)), (3, 3, (7, 8), (4, 5))):
-        weight = _noise(outside, inside, *kernel, seed=1)
-        gradient = _noise(2, outside, *size, seed=2)
+        weight = noise(outside, inside, *kernel, seed=1)
+        gradient = noise(2, outside, *size, seed=2)
         with torch.enable_grad():
             x = torch.zeros(2, inside, *size, dtype=torch.float64, requires_grad=True)
             y = conv2d(pad(x, (0, kernel[1] - 1, 0, kernel[0] - 1), mode="circular"), weight)
@@ -126,7 +122,7 @@ def refuse(with_norm_in_head: Callable[[nn.Module, nn.Module, nn.Module], nn.Mod
 def merge(merged_kernel: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Convolve pictures with both layers, and with the one."""
     for seed, (hidden, narrow, wide) in enumerate(((3, (3, 4), (2, 5)), (2, (5, 5), (3, 3)))):
-        first, second = _noise(hidden, 2, *narrow, seed=seed), _noise(4, hidden, *wide, seed=seed + 9)
+        first, second = noise(hidden, 2, *narrow, seed=seed), noise(4, hidden, *wide, seed=seed + 9)
         kernel = merged_kernel(first.clone(), second.clone())
         given = f"kernels of {narrow} and {wide}"
         if isinstance(kernel, Tensor) and kernel.shape[-2:] in (narrow, wide):
@@ -136,7 +132,7 @@ def merge(merged_kernel: Callable[[Tensor, Tensor], Tensor]) -> None:
             )
         kernel = tensor(kernel, (4, 2, *(a + b - 1 for a, b in zip(narrow, wide, strict=True))))
         expect(not kernel.is_complex(), "the kernels are complex", "kernels of real layers are real.")
-        x = _noise(2, 2, 14, 15, seed=seed + 20)
+        x = noise(2, 2, 14, 15, seed=seed + 20)
 
         def both(one: Tensor, other: Tensor, x: Tensor = x) -> Tensor:
             return conv2d(conv2d(x, one), other)
@@ -190,8 +186,7 @@ def single(
         )
         readings = (field_from_one(picture, reference), (plus - minus) / (4 * reference))
         answer = deviations(photons)
-        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-            raise Wrong(f"deviations returns {answer!r}", "return two numbers: one picture, pair.")
+        several(answer, 2, f"deviations returns {answer!r}", "return two numbers: one picture, pair.")
         for name, told, reading in zip(("one picture", "a pair"), answer, readings, strict=True):
             told, seen = number(told, f"the deviation of {name}"), (reading - weak).std().item()
             same(
@@ -224,7 +219,7 @@ def shift(read_camera: Callable[[Tensor, int, int, int], Tensor]) -> None:
         ((15, 11), 3, 3, 2),
     ):
         grid = Grid(shape=shape, pitch=10e-6, wavelength=532e-9)
-        u = torch.complex(_noise(2, 3, *shape, seed=5), _noise(2, 3, *shape, seed=6))
+        u = torch.complex(noise(2, 3, *shape, seed=5), noise(2, 3, *shape, seed=6))
         plane = FourF(grid, focal_length=0.1)(u)
 
         def every(field: Tensor, step: int = step, end: int = step * size) -> Tensor:

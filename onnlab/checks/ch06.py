@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from onnlab.checks._check import Wrong, alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import Wrong, alike, expect, noise, number, same, seeded, several, tensor, worth
 from onnlab.data import Dataset, Split
 from onnlab.distill import kd_loss
 
@@ -17,7 +17,7 @@ Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
 
 
 def _logits(*shape: int, seed: int, size: float = 2.0) -> Tensor:
-    return size * torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))
+    return size * noise(*shape, seed=seed)
 
 
 @worth(1)
@@ -393,9 +393,10 @@ def smooth(
     for seeds in (3, 6):
         twins = 93 + _logits(seeds, seed=seeds)
         scores = twins + 1 + 0.3 * _logits(seeds, seed=seeds + 1)
-        answer_pair = paired_gain(scores.clone(), twins.clone())
-        if not isinstance(answer_pair, (tuple, list)) or len(answer_pair) != 2:
-            raise Wrong(f"paired_gain returns {answer_pair!r}", "return two numbers: mean, deviation.")
+        told = paired_gain(scores.clone(), twins.clone())
+        answer_pair = several(
+            told, 2, f"paired_gain returns {told!r}", "return two numbers: mean, deviation."
+        )
         mean, spread = (
             number(told, name) for told, name in zip(answer_pair, ("the mean", "the deviation"), strict=True)
         )

@@ -7,12 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from onnlab.checks._check import alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import alike, expect, noise, number, same, seeded, tensor, worth
 from onnlab.distill import ntk
-
-
-def _noise(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))
 
 
 def _layers(*sizes: int, seed: int, bend: type[nn.Module] = nn.ReLU, bias: bool = True) -> nn.Sequential:
@@ -37,7 +33,7 @@ def _kernel(model: nn.Module, x: Tensor, parts: Sequence[str] | None = None) -> 
 def hand(bent_kernel: Callable[[Tensor, float, float], Tensor]) -> None:
     """Compare with automatic derivatives, with weights of each sign."""
     for w1, w2, seed in ((2.0, 3.0, 0), (0.7, -1.5, 1), (-1.3, 0.4, 2), (-2.0, -0.6, 3)):
-        x = _noise(6, seed=seed)
+        x = noise(6, seed=seed)
         K = tensor(bent_kernel(x.clone(), w1, w2), (6, 6))
         model = _layers(1, 1, 1, seed=0, bias=False)
         with torch.no_grad():
@@ -74,7 +70,7 @@ def hand(bent_kernel: Callable[[Tensor, float, float], Tensor]) -> None:
 def tables(two_layer_kernel: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:
     """Compare with the kernel of the library, and each forgotten thing with what it would leave."""
     for seed, (n, d, h, outputs) in enumerate(((7, 3, 5, 4), (4, 6, 2, 3))):
-        model, x = _layers(d, h, outputs, seed=seed), _noise(n, d, seed=seed + 10)
+        model, x = _layers(d, h, outputs, seed=seed), noise(n, d, seed=seed + 10)
         K = tensor(two_layer_kernel(x.clone(), *(p.detach().clone() for p in model.parameters())), (n, n))
         whole, first, last = _kernel(model, x), _kernel(model, x, ["0"]), _kernel(model, x, ["2"])
         straight = nn.Sequential(model[0], model[2])
@@ -187,7 +183,7 @@ def step(predicted_change: Callable[[nn.Module, Tensor, Tensor, Tensor, float], 
     """Compare with a very small step, scaled up to the size that was asked for."""
     for seed, n, size in ((0, 5, 3.0), (1, 3, 0.7)):
         model = _layers(4, 6, 5, 3, seed=seed, bend=nn.Tanh)
-        x, new = _noise(n, 4, seed=seed + 20), _noise(6, 4, seed=seed + 30)
+        x, new = noise(n, 4, seed=seed + 20), noise(6, 4, seed=seed + 30)
         labels = torch.arange(n) % 3
         before = [p.detach().clone() for p in model.parameters()]
         change = tensor(predicted_change(model, x.clone(), labels.clone(), new.clone(), size), (6, 3))
@@ -203,8 +199,8 @@ def step(predicted_change: Callable[[nn.Module, Tensor, Tensor, Tensor, float], 
 def stop(descend: Callable[[Tensor, Tensor, Tensor, float, int], Tensor]) -> None:
     """Compare with the same descent along the eigenvectors of the kernel."""
     for seed, steps in ((3, 0), (0, 1), (1, 2), (2, 40)):
-        factors = _noise(9, 7, seed=seed)
-        both, Y = factors @ factors.T, _noise(6, 3, seed=seed + 40)
+        factors = noise(9, 7, seed=seed)
+        both, Y = factors @ factors.T, noise(6, 3, seed=seed + 40)
         K, K_new = both[:6, :6], both[6:, :6]
         values, vectors = torch.linalg.eigh(K)
         size = 0.6 / values[-1].item()
@@ -304,7 +300,7 @@ def constant(unmoved_network: Callable[[], nn.Module], unmoved_kernel: Callable[
 def parts(alignment_of_parts: Callable[[nn.Module, Tensor, Tensor, Sequence[str]], dict[str, float]]) -> None:
     """Compare with alignments that are computed by a projection, for each part of a small network."""
     for seed, names in ((0, ["0", "2"]), (1, ["2.weight", "0.bias", "0.weight"])):
-        model, x = _layers(5, 6, 4, seed=seed), _noise(12, 5, seed=seed + 50) + 0.5
+        model, x = _layers(5, 6, 4, seed=seed), noise(12, 5, seed=seed + 50) + 0.5
         labels = torch.arange(12) * (1 + 2 * seed) % 4
         found = alignment_of_parts(model, x.clone(), labels.clone(), list(names))
         expect(
@@ -353,7 +349,7 @@ def parts(alignment_of_parts: Callable[[nn.Module, Tensor, Tensor, Sequence[str]
 @worth(3)
 def lazy(movement: Callable[[nn.Module, Tensor, Tensor, int], float]) -> None:
     """Compare with a straight network of one hidden unit, whose descent is written out by hand."""
-    x, Y = _noise(5, 3, seed=60), _noise(5, 2, seed=61)
+    x, Y = noise(5, 3, seed=60), noise(5, 2, seed=61)
     for seed, steps in ((0, 1), (1, 7)):
         model = _layers(3, 1, 2, seed=seed, bend=nn.Identity, bias=False)
         start = [p.detach().clone() for p in model.parameters()]

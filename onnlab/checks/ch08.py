@@ -9,14 +9,10 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
-from onnlab.checks._check import alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import alike, expect, noise, number, same, seeded, several, tensor, worth
 from onnlab.data import Dataset, Split
 from onnlab.distill import Batch, ntk, ntkd_loss
 from onnlab.networks import HybridClassifier, IdealConvolution
-
-
-def _noise(*shape: int, seed: int) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))
 
 
 def _drawn(model: nn.Module, seed: int) -> nn.Module:
@@ -56,7 +52,7 @@ def _loss(answer: object, what: str = "the loss") -> Tensor:
 def scale(louder_kernel: Callable[[Tensor, Tensor, float], Tensor]) -> None:
     """Make the last layer of small networks louder, and take the kernel again."""
     for seed, factor in ((0, 10.0), (1, 0.3), (2, -2.0)):
-        model, x = _network(4, 6, 5, 3, seed=seed), _noise(7, 4, seed=seed + 10)
+        model, x = _network(4, 6, 5, 3, seed=seed), noise(7, 4, seed=seed + 10)
         louder = deepcopy(model)
         with torch.no_grad():
             rest, last = ntk(model, x, parameters=["0", "2"]), ntk(model, x, parameters=["4"])
@@ -94,7 +90,7 @@ def loss(batch_loss: Callable[[nn.Module, nn.Module, Tensor, Tensor, float], Ten
     """Compare value and gradient with those of the library, and ask the teacher whether it learns."""
     for seed, n, beta in ((0, 6, 0.6), (1, 9, 4.0)):
         student, teacher = _network(4, 5, 3, seed=seed), _network(4, 8, 3, seed=seed + 20)
-        x, labels = _noise(n, 4, seed=seed + 30), torch.arange(n) % 3
+        x, labels = noise(n, 4, seed=seed + 30), torch.arange(n) % 3
         entropy = nn.functional.cross_entropy(student(x), labels)
         K_s = ntk(student, x)
         with torch.no_grad():
@@ -179,7 +175,7 @@ def dress(
 ) -> None:
     """Compare with random kernels, and measure how far apart the pair is."""
     for seed in range(4):
-        a, b = (F @ F.T for F in _noise(2, 6, 2, seed=seed))
+        a, b = (F @ F.T for F in noise(2, 6, 2, seed=seed))
         cosine = 1 - ntkd_loss(a, b, distance="alignment").item()
         wanted = ntkd_loss(a, b).item()
         found = number(distance_of(cosine), "the distance")
@@ -198,12 +194,7 @@ def dress(
             rtol=1e-6,
         )
     for n in (4, 5, 9):
-        pair = furthest_pair(n)
-        expect(
-            isinstance(pair, (tuple, list)) and len(pair) == 2,
-            "the result is not a pair of kernels",
-            "return one, other.",
-        )
+        pair = several(furthest_pair(n), 2, "the result is not a pair of kernels", "return one, other.")
         one, other = (tensor(K, (n, n), f"kernel {i}").double() for i, K in enumerate(pair, 1))
         H = torch.eye(n, dtype=torch.float64) - 1 / n
         for i, K in enumerate((one, other), 1):
@@ -234,7 +225,7 @@ def dress(
 def sketch(sketch: Callable[[Tensor, int, Generator], Tensor]) -> None:
     """Ask for what all draws have in common: the mean, the full number of directions, and chance."""
     n, outputs = 3, 4
-    factors = _noise(n, outputs, 6, seed=0)
+    factors = noise(n, outputs, 6, seed=0)
     full = torch.einsum("icp,jdp->ijcd", factors, factors)
     exact = full.diagonal(dim1=2, dim2=3).sum(2)
     draw = [tensor(sketch(full.clone(), 2, seeded(seed)), (n, n)).double() for seed in (1, 1, 2)]
@@ -402,7 +393,7 @@ def heads(
         )
         teacher = _drawn(nn.Sequential(parts), seed + 1)
         before = deepcopy(teacher.state_dict())
-        images, labels = _noise(n, 1, 8, 8, seed=seed + 2), torch.arange(n) % 3
+        images, labels = noise(n, 1, 8, 8, seed=seed + 2), torch.arange(n) % 3
         objective = heads_only(teacher, beta)
         expect(callable(objective), "the result is not a function of a Batch", "return the objective itself.")
         found = _loss(objective(Batch(student, images, labels, student(images))), "the objective")
@@ -453,10 +444,10 @@ def heads(
             "the teacher is not what it was",
             "an objective changes no weights.",
         )
-    scores, others = 90 + _noise(5, seed=9), 88 + 3 * _noise(5, seed=10)
-    pair = paired(scores.clone(), others.clone())
-    expect(
-        isinstance(pair, (tuple, list)) and len(pair) == 2,
+    scores, others = 90 + noise(5, seed=9), 88 + 3 * noise(5, seed=10)
+    pair = several(
+        paired(scores.clone(), others.clone()),
+        2,
         "the comparison is not two numbers",
         "return the mean and its standard error.",
     )

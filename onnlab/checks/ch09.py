@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from onnlab.checks._check import Wrong, alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import Wrong, alike, expect, number, same, seeded, several, tensor, worth
 from onnlab.data import VOID, Dataset, load
 from onnlab.distill import dice_loss, kd_loss, scores_of, segmentation_scores
 from onnlab.networks import HybridSegmenter, IdealConvolution, LinearUNet, UNet
@@ -23,9 +23,12 @@ def lazy(lazy_scores: Callable[[float], Any], dice_from_iou: Callable[[float], f
     for count in (12, 50, 87):
         share = count / 100
         scores = scores_of(torch.tensor([[100 - count, 0], [count, 0]]), 1)
-        answer = lazy_scores(share)
-        if not isinstance(answer, (tuple, list)) or len(answer) != 3:
-            raise Wrong("lazy_scores does not return three numbers", "return accuracy, mIoU and mean Dice.")
+        answer = several(
+            lazy_scores(share),
+            3,
+            "lazy_scores does not return three numbers",
+            "return accuracy, mIoU and mean Dice.",
+        )
         of_object = "the object is a class too, and nothing of it was found."
         alone = "the background is a class too: the mean is over both."
         mistakes = (
@@ -143,9 +146,12 @@ def reach(window: Callable[[int, int, int], Any]) -> None:
     ):
         first, last = _moving(48 + away, levels, depth)
         for pixel in (48 + away, away):
-            answer = window(pixel, levels, depth)
-            if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-                raise Wrong("window does not return two pixels", "return the first and the last pixel.")
+            answer = several(
+                window(pixel, levels, depth),
+                2,
+                "window does not return two pixels",
+                "return the first and the last pixel.",
+            )
             ends = [number(end, name) for end, name in zip(answer, ("first", "last"), strict=True)]
             wanted = [end - (48 + away - pixel) for end in (first, last)]
             got_width, width = ends[1] - ends[0] + 1, last - first + 1
@@ -464,10 +470,12 @@ def mixed(finish_with_masks: Callable[[nn.Module, Dataset, int, int], Any]) -> N
         copies = []
         for round_, (epochs, seed) in enumerate(((1, 3), (1, 3), (1, 4), (14, 3))):
             torch.manual_seed(200 + round_)
-            answer = finish_with_masks(model, data, epochs, seed)
-            if not isinstance(answer, (tuple, list)) or len(answer) != 3:
-                raise Wrong("the result is no triple", "return the copy, the mIoU before, and the one after.")
-            copy, first, last = answer
+            copy, first, last = several(
+                finish_with_masks(model, data, epochs, seed),
+                3,
+                "the result is no triple",
+                "return the copy, the mIoU before, and the one after.",
+            )
             expect(
                 torch.equal(_vector(model), start),
                 "the model has changed",

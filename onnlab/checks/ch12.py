@@ -3,18 +3,17 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from onnlab.checks._check import Wrong, alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import alike, expect, number, same, seeded, several, tensor, worth
 
 
-def _pair(answer: object, what: str) -> tuple[object, object]:
+def _pair(answer: object, what: str) -> tuple[Any, ...]:
     """Return the two parts of an answer, or tell that there are none."""
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise Wrong(f"the result is not a pair, {what}", "return both, with a comma between them.")
-    return answer[0], answer[1]
+    return several(answer, 2, f"the result is not a pair, {what}", "return both, with a comma between them.")
 
 
 @worth(1)

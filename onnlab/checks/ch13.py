@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import conv2d
 
-from onnlab.checks._check import alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import alike, expect, noise, number, same, seeded, several, tensor, worth
 from onnlab.hardware import kernel_layout
 from onnlab.optics import Camera, image_incoherent
 
@@ -200,22 +200,18 @@ Undo = Callable[[Tensor, Tensor, Tensor, Tensor, Sequence[float]], Layer]
 @worth(3)
 def undo(undo: Undo) -> None:
     """Mix up maps in a known way, and see on other images whether the answer finds the way back."""
-
-    def drawn(*shape: int, seed: int) -> Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=seeded(seed))
-
     d, h = 12, 5
-    weight, bias = drawn(h, d, seed=0), drawn(h, seed=1)
-    mix = torch.eye(d, dtype=torch.float64) + 0.3 * drawn(d, d, seed=2) / math.sqrt(d)
-    paper, other = drawn(d + 3, d, seed=3) + 2, drawn(50, d, seed=4) + 2
+    weight, bias = noise(h, d, seed=0), noise(h, seed=1)
+    mix = torch.eye(d, dtype=torch.float64) + 0.3 * noise(d, d, seed=2) / math.sqrt(d)
+    paper, other = noise(d + 3, d, seed=3) + 2, noise(50, d, seed=4) + 2
 
     def device(maps: Tensor) -> Tensor:
         return maps @ mix + 0.7
 
     def rescued(read: Tensor, paper: Tensor, ridges: Sequence[float]) -> Layer:
-        answer = undo(read.clone(), paper.clone(), weight.clone(), bias.clone(), ridges)
-        expect(
-            isinstance(answer, (tuple, list)) and len(answer) == 2,
+        answer = several(
+            undo(read.clone(), paper.clone(), weight.clone(), bias.clone(), ridges),
+            2,
             "the result is not a pair",
             "return the weight and the bias of the new layer.",
         )
@@ -265,13 +261,13 @@ def undo(undo: Undo) -> None:
         rtol=1e-3,
     )
     d = 30
-    weight, mix = drawn(h, d, seed=5), torch.eye(d, dtype=torch.float64) + 0.05 * drawn(d, d, seed=6)
+    weight, mix = noise(h, d, seed=5), torch.eye(d, dtype=torch.float64) + 0.05 * noise(d, d, seed=6)
     faint = torch.logspace(0, -1, d, dtype=torch.float64)
     ridges = tuple(10.0**power for power in range(-8, 3))
     for seed in (0, 1, 2):
-        paper, other = (drawn(n, d, seed=10 * seed + n) * faint for n in (45, 300))
+        paper, other = (noise(n, d, seed=10 * seed + n) * faint for n in (45, 300))
         read, read_other = (
-            device(maps) + 0.3 * drawn(*maps.shape, seed=10 * seed + len(maps) + 1) for maps in (paper, other)
+            device(maps) + 0.3 * noise(*maps.shape, seed=10 * seed + len(maps) + 1) for maps in (paper, other)
         )
 
         def missed(ridges: Sequence[float]) -> float:
