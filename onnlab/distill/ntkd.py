@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 
 from onnlab.distill.kd import checked_logits
 from onnlab.distill.ntk import ntk
-from onnlab.distill.objectives import REMEMBERED, Batch, Key, Objective, batch_key, eval_mode
+from onnlab.distill.objectives import Batch, Key, Objective, batch_key, eval_mode, recall
 from onnlab.optics._check import one_of, whole_number
 
 NORMALISATIONS = ("frobenius", "trace", None)
@@ -157,23 +157,22 @@ class NTKD(Objective):
         beta = self.beta * min(1.0, batch.progress / self.warm_up) if self.warm_up else self.beta
         logits = checked_logits(batch.logits, batch.targets)
         loss = self.alpha * F.cross_entropy(logits, batch.targets) if self.alpha else logits.new_zeros(())
-        remembered = batch_key(batch.images, self.teacher)
-        key, _ = remembered
-        teacher_kernel = self._memory.get(remembered)
-        if teacher_kernel is None:
+        key = batch_key(batch.images, self.teacher)
+
+        def ask() -> Tensor:
             names = self.teacher_parameters or [name for name, _ in self.teacher.named_parameters()]
             with torch.no_grad(), eval_mode(self.teacher.to(batch.images.device)) as teacher:
-                teacher_kernel = self._kernel(teacher, batch.images, names, key)
-            if self.remember and len(self._memory) < REMEMBERED:
-                self._memory[remembered] = teacher_kernel
+                return self._kernel(teacher, batch.images, names, key)
+
+        teacher_kernel = recall(self._memory, key, ask) if self.remember else ask()
         with eval_mode(batch.model) as student:
             kernel = self._kernel(student, batch.images, self.parameters, key)
         return loss + beta * ntkd_loss(kernel, teacher_kernel, self.normalise, self.centre, self.distance)
 
-    def _kernel(self, model: nn.Module, images: Tensor, parameters: Parameters, key: bytes) -> Tensor:
+    def _kernel(self, model: nn.Module, images: Tensor, parameters: Parameters, key: Key) -> Tensor:
         # The directions follow from the images: both networks get the same ones, and so does a run that
         # goes on after an interruption.
-        generator = Generator().manual_seed(int.from_bytes(key[:7])) if self.projections else None
+        generator = Generator().manual_seed(int.from_bytes(key[0][:7])) if self.projections else None
         return ntk(model, images, parameters=parameters, projections=self.projections, generator=generator)
 
     def __repr__(self) -> str:

@@ -139,13 +139,13 @@ class KD(Objective):
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the distillation loss on a batch."""
-        key = batch_key(batch.images, self.teacher) if self.remember else None
-        answers = self._memory.get(key) if key else None
-        if answers is None:
+
+        def ask() -> Tensor:
             with inference(self.teacher.to(batch.images.device)) as teacher:
-                answers = teacher(batch.images)
-            if key and len(self._memory) < REMEMBERED:
-                self._memory[key] = answers
+                return teacher(batch.images)
+
+        key = batch_key(batch.images, self.teacher) if self.remember else None
+        answers = recall(self._memory, key, ask) if key else ask()
         return kd_loss(batch.logits, answers, batch.targets, self.temperature, self.alpha)
 
     def __repr__(self) -> str:
@@ -159,6 +159,16 @@ def batch_key(images: Tensor, teacher: nn.Module) -> Key:
     """
     versions = sum(tensor._version for tensor in (*teacher.parameters(), *teacher.buffers()))
     return hashlib.sha256(images.detach().cpu().numpy().tobytes()).digest(), versions
+
+
+def recall(memory: dict[Key, Tensor], key: Key, ask: Callable[[], Tensor]) -> Tensor:
+    """Return what a teacher said of a batch, or ask it and remember, as long as there is room."""
+    if key in memory:
+        return memory[key]
+    answer = ask()
+    if len(memory) < REMEMBERED:
+        memory[key] = answer
+    return answer
 
 
 @contextmanager
