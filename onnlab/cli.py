@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +172,21 @@ def panel_size(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
+@contextmanager
+def workers(options: argparse.Namespace) -> Iterator[int | None]:
+    """Give the jobs that were asked for; None on a cluster, which decides for itself."""
+    if options.dask is None:
+        yield options.jobs
+    else:
+        with on_cluster(options.dask):
+            yield None
+
+
+def tell(text: str) -> None:
+    """Print progress where it does not mix with the tables."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def experiment_name(text: str) -> str:
     """Return the name of an experiment."""
     if text not in EXPERIMENTS:
@@ -187,30 +202,24 @@ def reproduce(options: argparse.Namespace) -> None:
         print(format_plan([planned for part in parts for planned in part]))
         return
     lines = []
-    with nullcontext() if options.dask is None else on_cluster(options.dask):
+    with workers(options) as jobs:
         for experiment in experiments:
             lines += run(
                 experiment,
                 options.out,
                 seeds=options.seeds,
-                jobs=options.jobs if options.dask is None else None,
+                jobs=jobs,
                 device=options.device,
                 data_note=options.data_note,
-                report=lambda text: print(text, file=sys.stderr, flush=True),
+                report=tell,
             )
     print(format_table(table(lines)))
 
 
 def run_estimates(options: argparse.Namespace) -> None:
     """Estimate and train devices, and print how well the two agree."""
-    with nullcontext() if options.dask is None else on_cluster(options.dask):
-        lines = compare_estimates(
-            DEVICES,
-            BUDGETS[options.scale],
-            out=options.out,
-            jobs=options.jobs if options.dask is None else None,
-            report=lambda text: print(text, file=sys.stderr, flush=True),
-        )
+    with workers(options) as jobs:
+        lines = compare_estimates(DEVICES, BUDGETS[options.scale], out=options.out, jobs=jobs, report=tell)
     print(format_estimates(lines))
 
 
