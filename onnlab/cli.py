@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         "names", nargs="*", type=experiment_name, default=tuple(EXPERIMENTS), metavar="NAME",
         help=f"{' | '.join(EXPERIMENTS)}; all of them if none is named",
     )  # fmt: skip
-    running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, or hours")
+    running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="a part, or all of the data")
     running.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
     running.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     running.add_argument("--dry-run", action="store_true", help="only list what is missing, with its hours")
@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     estimates = commands.add_parser(
         "estimates", help="accuracy before and after training, device by device", formatter_class=shown
     )
-    estimates.add_argument("--scale", choices=SCALES, default=SCALES[0], help="a minute, or hours")
+    estimates.add_argument("--scale", choices=tuple(BUDGETS), default="chapter", help="a minute, or hours")
     estimates.add_argument("--out", type=Path, help="a file .jsonl to keep and continue the results in")
     add_workers(estimates, "devices")
     estimates.set_defaults(run=run_estimates)

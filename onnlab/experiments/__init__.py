@@ -1,14 +1,11 @@
 """The experiments of the book: declared here, run by ``onnlab reproduce NAME``, kept in ``results/``."""
 
-from onnlab.experiments.catalogue import (
-    EXPERIMENTS,
-    SCALES,
-    compensation,
-    ntkd,
-    sclc,
-    segmentation,
-    when_kd_helps,
-)
+from onnlab.experiments.catalogue import EXPERIMENTS, SCALES
+from onnlab.experiments.catalogue.compensation import compensation
+from onnlab.experiments.catalogue.ntkd import ntkd
+from onnlab.experiments.catalogue.sclc import sclc
+from onnlab.experiments.catalogue.segmentation import segmentation
+from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
 from onnlab.experiments.estimates import (
     BUDGETS,
     DEVICES,

@@ -76,7 +76,7 @@ BUDGETS = {
     "chapter": Budget(500, 500, draws=4, epochs=20, learning_rates=(1e-2, 5e-2), seeds=1),
     "full": Budget(2000, 1000, draws=4, epochs=40, learning_rates=(3e-3, 1e-2, 3e-2), seeds=3),
 }
-"""By scale, as :data:`onnlab.experiments.SCALES`."""
+"""By scale: a minute for a chapter, or hours."""
 
 
 @dataclass(frozen=True)

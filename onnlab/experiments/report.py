@@ -19,8 +19,8 @@ from onnlab.experiments.tables import Gain, TableRow, gain, tables_of
 
 BEGIN = "<!-- results: written by `make results` -->"
 END = "<!-- end of results -->"
-HEADLINES = (("sclc", "chapter"), ("sclc", "full"))
-GAINS_ALONE = (("when-kd-helps", "chapter"),)
+HEADLINES = (("sclc", "book"), ("sclc", "full"))
+GAINS_ALONE = (("when-kd-helps", "book"),)
 """Experiments and scales of the README: with all rows, and with the gains alone."""
 
 Comparison = tuple[Row, Row, Gain]

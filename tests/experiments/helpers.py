@@ -8,7 +8,7 @@ import pytest
 
 from onnlab.data import load
 from onnlab.experiments import Experiment, Row, training
-from onnlab.experiments.catalogue import distilled
+from onnlab.experiments.catalogue.rows import distilled
 
 TEACHER = Row(
     name="teacher", network="SmallCNN-8", data="mnist-mini", labels=60, epochs=1, learning_rates=(1e-3, 4e-3)
@@ -24,8 +24,8 @@ BUILT = replace(
 )  # fmt: skip
 AGAIN = replace(BUILT, name="labels", labels=30, epochs=2, learning_rates=(1e-3, 4e-3))
 TAUGHT = distilled(AGAIN, TEACHER, "KD")
-RESCUED = Experiment("rescued", "chapter", (TEACHER, HYBRID, BUILT, AGAIN, TAUGHT))
-TINY = Experiment("tiny", "chapter", (TEACHER, LINEAR, KD))
+RESCUED = Experiment("rescued", "book", (TEACHER, HYBRID, BUILT, AGAIN, TAUGHT))
+TINY = Experiment("tiny", "book", (TEACHER, LINEAR, KD))
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from onnlab.data import load
 from onnlab.experiments import (
     BUDGETS,
     DEVICES,
-    SCALES,
     agreement,
     compare_estimates,
     estimates,
@@ -70,7 +69,7 @@ def test_a_failed_device_stays_in_the_table() -> None:
 
 
 def test_the_scales_and_devices_of_the_experiment() -> None:
-    assert tuple(BUDGETS) == SCALES
+    assert tuple(BUDGETS) == ("chapter", "full")
     assert len(set(DEVICES)) == len(DEVICES) >= 12
     for name in ("kernels", "kernel_size", "camera", "pool", "noise", "hidden", "image_size"):
         assert len({getattr(device, name) for device in DEVICES}) > 1, name

@@ -76,7 +76,7 @@ def test_the_command_lists_every_row_of_every_experiment(
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_the_tables_of_the_chapter_scale_are_whole(name: str) -> None:
-    assert not [one.row.name for one in plan(EXPERIMENTS[name]("chapter"), RESULTS, seeds=3) if one.missing]
+    assert not [one.row.name for one in plan(EXPERIMENTS[name]("book"), RESULTS, seeds=3) if one.missing]
 
 
 def test_an_unknown_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,9 +41,7 @@ ROOT = Path(__file__).parents[2]
 def lines_of(row, accuracies, **changes) -> list[dict]:
     return [
         {
-            **made_up(
-                seed, accuracy, **{"experiment": "tiny", "scale": "chapter", "row": row.name, **changes}
-            ),
+            **made_up(seed, accuracy, **{"experiment": "tiny", "scale": "book", "row": row.name, **changes}),
             "settings": {**any_run(row).settings, "seed": seed},
         }
         for seed, accuracy in enumerate(accuracies)
@@ -80,7 +78,7 @@ def test_a_device_is_compared_with_its_design_and_one_that_learnt_again_with_the
 
 
 def test_more_nonlinearities_are_compared_with_none():
-    experiment = EXPERIMENTS["sclc"]("chapter")
+    experiment = EXPERIMENTS["sclc"]("book")
     found = tables_of(experiment, read(ROOT / "results/sclc.jsonl"))
     pairs = {(row.name, other.name) for row, other, _ in comparisons(experiment, found)}
     assert pairs == {
@@ -159,7 +157,7 @@ def test_the_tables_hold_what_the_lines_say():
         return [100 * chosen[seed]["test_accuracy"] for seed in sorted(chosen)]
 
     labels, taught = accuracies("labels"), accuracies("KD")
-    experiment = EXPERIMENTS["when-kd-helps"]("chapter")
+    experiment = EXPERIMENTS["when-kd-helps"]("book")
     found = tables_of(experiment, read(ROOT / "results/when-kd-helps.jsonl"))
     shown = f"| labels | 500 | none | {statistics.mean(labels):.2f} ± {statistics.stdev(labels):.2f} | "
     assert shown in results_table(experiment, found)
@@ -171,7 +169,7 @@ def test_the_tables_hold_what_the_lines_say():
 
 def test_what_chapter_12_says_of_the_devices_of_the_appendix():
     """Answers gain a little over labels, in digits and in scenes; kernels alone do not."""
-    whole = EXPERIMENTS["compensation"]("chapter")
+    whole = EXPERIMENTS["compensation"]("book")
     found = tables_of(whole, read(ROOT / "results/compensation.jsonl"))
     for data in ("mnist-mini", "scenes-24"):
         pairs = comparisons(part(whole, data), found)
@@ -182,7 +180,7 @@ def test_what_chapter_12_says_of_the_devices_of_the_appendix():
 
 def test_what_the_book_says_of_the_larger_experiment():
     """Chapter 6: it still finds a gain for 2 000 shifted labels. Appendix: few labels gain most."""
-    experiment = EXPERIMENTS["when-kd-helps"]("chapter")
+    experiment = EXPERIMENTS["when-kd-helps"]("book")
     found = tables_of(experiment, read(ROOT / "results/when-kd-helps.jsonl"))
     gains = {
         (row.labels, row.augment): one for row, _, one in comparisons(experiment, found) if row.name == "KD"

@@ -106,7 +106,7 @@ def test_a_failed_run_is_written_down_and_the_others_go_on(
 
     build = training.build
     monkeypatch.setattr(training, "build", breaks)
-    experiment = Experiment("tiny", "chapter", (LINEAR, TEACHER, KD))
+    experiment = Experiment("tiny", "book", (LINEAR, TEACHER, KD))
     said: list[str] = []
     run(experiment, tmp_path, seeds=1, report=said.append)
     lines = read(tmp_path / FILE)

@@ -52,7 +52,7 @@ def test_the_twin_differs_from_the_linear_student_in_nothing_but_its_front_end(s
 
 
 def test_students_with_and_without_a_teacher_see_the_same_images_as_often() -> None:
-    rows = EXPERIMENTS["when-kd-helps"]("chapter").rows
+    rows = EXPERIMENTS["when-kd-helps"]("book").rows
     alone = {(row.labels, row.augment): row for row in rows if row.name == "labels"}
     assert len(alone) == 8
     for row in rows:
@@ -170,11 +170,11 @@ def test_the_key_follows_the_student_and_the_process() -> None:
 
 def test_a_teacher_comes_first_and_no_row_twice() -> None:
     with pytest.raises(ValueError, match="must be a row before it"):
-        Experiment("e", "chapter", (KD, TEACHER))
+        Experiment("e", "book", (KD, TEACHER))
     with pytest.raises(ValueError, match="student of row 'as built' must be a row before it"):
-        Experiment("e", "chapter", (TEACHER, BUILT, HYBRID))
+        Experiment("e", "book", (TEACHER, BUILT, HYBRID))
     with pytest.raises(ValueError, match="settings of another"):
-        Experiment("e", "chapter", (LINEAR, replace(LINEAR, name="again")))
+        Experiment("e", "book", (LINEAR, replace(LINEAR, name="again")))
 
 
 def test_the_key_follows_the_settings_of_the_run_and_of_its_teacher_but_not_the_name() -> None:

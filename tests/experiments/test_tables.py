@@ -112,7 +112,7 @@ def test_declared_rows_are_found_by_all_their_settings() -> None:
     lines = []
     for row in TINY.rows:
         settings = {**any_run(row).settings, "seed": 0}
-        lines.append({**made_up(0, 0.9), "experiment": "tiny", "scale": "chapter", "row": row.name})
+        lines.append({**made_up(0, 0.9), "experiment": "tiny", "scale": "book", "row": row.name})
         lines[-1]["settings"] = settings
     other = {**lines[1], "settings": {**lines[1]["settings"], "epochs": 7}}
     found = tables_of(TINY, [lines[1], other, lines[0]])

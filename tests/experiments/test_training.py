@@ -67,7 +67,7 @@ PIXELS = Row(name="masks", network="Segmenter", data="scenes-24", labels=8, epoc
 def test_a_run_on_pixels_learns_overlap_too_and_is_scored_by_it(tmp_path: Path, seen: list[dict]) -> None:
     run = Run(PIXELS, Trial(1e-3), 0)
     line = execute(run, Place(tmp_path))
-    check_line({**line, "experiment": "e", "scale": "chapter", "row": "masks"})
+    check_line({**line, "experiment": "e", "scale": "book", "row": "masks"})
     model, _ = trained(run, Place(tmp_path))
     data, _ = dataset("scenes-24")
     assert data.classes == ("background", "object")
@@ -106,7 +106,7 @@ def test_a_device_is_its_student_with_errors_and_is_scored_by_noisy_pictures(
 ) -> None:
     place = Place(tmp_path)
     line = execute(first_run(BUILT), place)
-    check_line({**line, "experiment": "e", "scale": "chapter", "row": "as built"})
+    check_line({**line, "experiment": "e", "scale": "book", "row": "as built"})
     assert (line["epoch"], line["seconds"]) == (0, 0.0) and len(seen) == 2  # teacher and student
     student, _ = trained(first_run(HYBRID), place)
     model = device(student, "clean room", 3)

@@ -143,7 +143,7 @@ def test_results_say_what_is_missing_and_show_the_rest() -> None:
 
 
 def test_the_figure_of_results_has_every_seed_and_is_told_in_words() -> None:
-    experiment = EXPERIMENTS["when-kd-helps"]("chapter")
+    experiment = EXPERIMENTS["when-kd-helps"]("book")
     found = tables_of(experiment, read(ROOT / "results/when-kd-helps.jsonl"))
     (ax,) = results.dot_plot(found).axes
     names = [text.get_text() for text in ax.get_yticklabels()]
@@ -160,7 +160,7 @@ def test_the_figure_of_results_has_every_seed_and_is_told_in_words() -> None:
 
 def test_the_results_page_shows_the_means_of_the_lines(site: Path) -> None:
     page = (site / "book/results.html").read_text(encoding="utf-8")
-    for scale, data in (("chapter", "mnist-mini"), ("full", "mnist")):
+    for scale, data in (("book", "mnist-mini"), ("full", "mnist")):
         experiment = part(EXPERIMENTS["sclc"](scale), data)
         found = tables_of(experiment, read(ROOT / "results/sclc.jsonl"))
         assert found

@@ -1,0 +1,65 @@
+"""What fabrication takes, and what the back end brings back."""
+
+from dataclasses import replace
+from functools import partial
+
+from onnlab.experiments.catalogue.rows import ALPHA, RATES, TEMPERATURES, distilled, hybrid_row, pixel_row
+from onnlab.experiments.settings import Experiment, Row
+
+
+def compensation(scale: str) -> Experiment:
+    """What fabrication takes, and what the back end brings back: table 4 of arXiv:2508.08421.
+
+    A student is trained by distillation, and built. As built, single pictures of its noisy camera are
+    scored. Then its back end learns again, from a tenth of its images: from labels, answers, kernels or both,
+    with four trials each. A seed is a student, a device and a tenth: the spread is over all of them.
+
+    The book's scale has a part of MNIST, a part of CIFAR-10, with a small CNN in place of AlexNet, and
+    scenes; the full scale has MNIST, CIFAR-10 and the cars of CamVid.
+    """
+    if scale == "full":
+        digits = hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
+        objects = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip")
+        pixels = pixel_row("camvid-cars", labels=None, epochs=30)
+        teachers = (
+            replace(digits, network="LeNet", learning_rates=RATES),
+            replace(objects, network="AlexNet", learning_rates=RATES),
+            replace(pixels, network="UNet-16", epochs=20, batch_size=16),
+        )
+        tenths, epochs, kernel = (5500, 4500, 37), (12, 12, 60), "one projection"
+    else:
+        digits = hybrid_row("mnist-mini", "Hybrid-8", 10)
+        objects = hybrid_row("cifar10", "Hybrid-16", 8, labels=10_000, augment="shift+flip")
+        pixels = pixel_row("scenes-24", labels=None, epochs=8)
+        teachers = (
+            replace(digits, network="LeNet", epochs=12, augment="shift", learning_rates=RATES),
+            replace(objects, network="SmallCNN-32", labels=20_000, epochs=6, learning_rates=RATES[:1]),
+            replace(pixels, network="UNet-8", epochs=20, batch_size=16, learning_rates=(8e-3,)),
+        )
+        tenths, epochs, kernel = (600, 1000, 100), (12, 12, 16), "plain"
+    students, kernels = (digits, objects, pixels), ("plain", kernel, "last level")
+    parts = map(_rescued_rows, students, teachers, tenths, epochs, kernels)
+    return Experiment("compensation", scale, tuple(row for rows in parts for row in rows))
+
+
+def _rescued_rows(student: Row, teacher: Row, labels: int, epochs: int, kernel: str) -> tuple[Row, ...]:
+    """The teacher; its student, as designed and as built; and four ways to learn again."""
+    teacher = replace(teacher, name="teacher", label_smoothings=())
+    plain = replace(student, label_smoothings=())
+    design = distilled(plain, teacher, "as designed")
+    built = replace(
+        plain, name="as built", student=design, process="clean room", augment="none", epochs=0,
+        learning_rates=(),
+    )  # fmt: skip
+    again = replace(built, labels=labels, epochs=epochs, learning_rates=(3e-3, 1e-2))
+    taught = partial(replace, again, teacher=teacher)
+    betas = (0.3, 2.0)
+    return (
+        teacher,
+        design,
+        built,
+        replace(again, name="labels", label_smoothings=(0.0, 0.1)),
+        taught(name="KD", temperatures=(4.0, 8.0), alpha=ALPHA),
+        taught(name="NTKD", kernel=kernel, betas=betas),
+        taught(name="KD + NTKD", temperatures=TEMPERATURES, alpha=ALPHA, kernel=kernel, betas=betas),
+    )

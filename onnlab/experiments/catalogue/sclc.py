@@ -1,0 +1,44 @@
+"""What the ReLU buys, and what distillation brings back."""
+
+from dataclasses import replace
+
+from onnlab.experiments.catalogue.rows import RATES, distilled
+from onnlab.experiments.settings import Experiment, Row
+
+
+def sclc(scale: str) -> Experiment:
+    """What the ReLU buys, and how much of it distillation brings back: arXiv:2102.13323.
+
+    ``twin`` is the electronic network whose linear counterpart the students are: the same kernels and the
+    same head, with its ReLUs and max-pools. Teacher and students see the same images, shifted at random (and
+    flipped, in CIFAR-10).
+    """
+    if scale == "book":
+        return Experiment("sclc", scale, _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10))
+    mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 8)
+    cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8, (6e-4, 2e-3, 6e-3))
+    return Experiment("sclc", scale, mnist + cifar)
+
+
+def _sclc_rows(
+    data: str,
+    network: str,
+    teacher_network: str,
+    augment: str,
+    epochs: int,
+    rates: tuple[float, ...] = RATES,
+) -> tuple[Row, ...]:
+    twin = Row(
+        name="twin, labels", network=network, data=data, augment=augment, epochs=epochs, learning_rates=rates
+    )
+    teacher = replace(twin, name="teacher", network=teacher_network)
+    linear = replace(twin, name="linear, labels", front="linear")
+    rectified = replace(twin, name="ReLU in pool, labels", front="relu-in-pool")
+    return (
+        teacher,
+        twin,
+        linear,
+        distilled(linear, teacher, "linear, KD"),
+        rectified,
+        distilled(rectified, teacher, "ReLU in pool, KD"),
+    )
