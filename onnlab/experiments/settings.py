@@ -249,7 +249,7 @@ class Experiment:
     name : str
         Of the experiment, and of its file in ``results/``.
     scale : str
-        ``"book"`` or ``"full"``.
+        One of :data:`onnlab.experiments.SCALES`.
     rows : tuple of Row
         A teacher is a row, too, and comes before those that learn from it; so does a student that is built.
 

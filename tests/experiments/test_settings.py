@@ -13,7 +13,8 @@ import torch
 from onnlab.distill import NTKD
 from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial, read
 from onnlab.experiments.parts import KERNELS
-from onnlab.experiments.settings import BEFORE, TUNED, VERSION
+from onnlab.experiments.settings import BEFORE, TUNED, VERSION, any_run
+from onnlab.experiments.tables import _without_run
 from onnlab.experiments.training import build
 from tests.experiments.helpers import AGAIN, BUILT, HYBRID, KD, LINEAR, TEACHER
 
@@ -23,6 +24,26 @@ SHAPES = {
     "mnist-mini": (1, 28, 28), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "scenes-24": (1, 24, 24),
     "camvid-cars": (3, 180, 240),
 }  # fmt: skip
+
+
+def trials(scale: str, many: int) -> int:
+    """How many trials a row has that is compared."""
+    return 2 if scale == "chapter" else many
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_no_run_belongs_to_two_scales(name: str) -> None:
+    """A key does not hold the scale: a line of one would be taken for a run of the other."""
+    settings: dict[str, str] = {}
+    for scale in SCALES:
+        for row in EXPERIMENTS[name](scale).rows:
+            untuned = json.dumps(_without_run(any_run(row).settings), sort_keys=True)
+            assert settings.setdefault(untuned, scale) == scale, row.name
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_chapters_scale_needs_no_download(name: str) -> None:
+    assert {row.data for row in EXPERIMENTS[name]("chapter").rows} <= {"mnist-mini", "scenes-24"}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -51,10 +72,11 @@ def test_the_twin_differs_from_the_linear_student_in_nothing_but_its_front_end(s
             assert replace(row, name=twin.name, front="nonlinear") == twin
 
 
-def test_students_with_and_without_a_teacher_see_the_same_images_as_often() -> None:
-    rows = EXPERIMENTS["when-kd-helps"]("book").rows
+@pytest.mark.parametrize("scale", SCALES)
+def test_students_with_and_without_a_teacher_see_the_same_images_as_often(scale: str) -> None:
+    rows = EXPERIMENTS["when-kd-helps"](scale).rows
     alone = {(row.labels, row.augment): row for row in rows if row.name == "labels"}
-    assert len(alone) == 8
+    assert len(alone) == {"chapter": 2, "book": 8, "full": 12}[scale]
     for row in rows:
         if row.teacher is not None:
             left = replace(row, name="labels", teacher=None, temperatures=(), alpha=None)
@@ -64,7 +86,7 @@ def test_students_with_and_without_a_teacher_see_the_same_images_as_often() -> N
 @pytest.mark.parametrize("scale", SCALES)
 def test_rows_of_segmentation_are_tuned_with_one_budget_and_take_as_many_steps(scale: str) -> None:
     students = [row for row in EXPERIMENTS["segmentation"](scale).rows if row.network == "Segmenter"]
-    assert {len(row.trials) for row in students} == {6}
+    assert {len(row.trials) for row in students} == {trials(scale, 6)}
     assert (
         len({row.epochs * (row.labels or 0) for row in students})
         == len({row.batch_size for row in students})
@@ -75,7 +97,7 @@ def test_rows_of_segmentation_are_tuned_with_one_budget_and_take_as_many_steps(s
 @pytest.mark.parametrize("scale", SCALES)
 def test_rows_of_ntkd_are_tuned_with_one_budget_and_differ_in_what_they_learn_from(scale: str) -> None:
     rows = EXPERIMENTS["ntkd"](scale).rows
-    assert {len(row.trials) for row in rows if row.name != "teacher"} == {6}
+    assert {len(row.trials) for row in rows if row.name != "teacher"} == {trials(scale, 6)}
     for row in rows:
         if row.teacher is not None:
             bare = {"teacher": None, "temperatures": (), "alpha": None, "kernel": None, "betas": ()}
@@ -85,12 +107,12 @@ def test_rows_of_ntkd_are_tuned_with_one_budget_and_differ_in_what_they_learn_fr
 @pytest.mark.parametrize("scale", SCALES)
 def test_ways_to_learn_again_have_one_budget_and_a_tenth_of_the_images_of_the_student(scale: str) -> None:
     rows = EXPERIMENTS["compensation"](scale).rows
-    assert len({row.data for row in rows}) == 3
+    assert len({row.data for row in rows}) == (1 if scale == "chapter" else 3)
     for design in (row for row in rows if row.name == "as designed"):
         left, *ways = (row for row in rows if row.student == design)
         assert (left.name, left.epochs, len(left.trials)) == ("as built", 0, 1)
         assert [row.name for row in ways] == ["labels", "KD", "NTKD", "KD + NTKD"]
-        assert {len(row.trials) for row in ways} == {4}
+        assert {len(row.trials) for row in ways} == {trials(scale, 4)}
         assert {row.labels for row in ways} == {round((design.labels or IMAGES[design.data]) / 10)}
         assert {row.teacher for row in ways} == {None, design.teacher}
         bare = {"teacher": None, "temperatures": (), "alpha": None, "kernel": None, "betas": ()}

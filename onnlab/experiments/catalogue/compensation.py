@@ -15,8 +15,13 @@ def compensation(scale: str) -> Experiment:
     with four trials each. A seed is a student, a device and a tenth: the spread is over all of them.
 
     The book's scale has a part of MNIST, a part of CIFAR-10, with a small CNN in place of AlexNet, and
-    scenes; the full scale has MNIST, CIFAR-10 and the cars of CamVid.
+    scenes; the full scale has MNIST, CIFAR-10 and the cars of CamVid. The chapter's scale has digits alone,
+    half as many, and two trials.
     """
+    if scale == "chapter":
+        student = replace(hybrid_row("mnist-mini", "Hybrid-8", 5, labels=3000), learning_rates=(1.2e-2,))
+        teacher = replace(student, network="LeNet", labels=None, epochs=4, learning_rates=RATES[1:2])
+        return Experiment("compensation", scale, _rescued_rows(student, teacher, 300, 12, "plain", (1e-2,)))
     if scale == "full":
         digits = hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
         objects = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip")
@@ -42,7 +47,14 @@ def compensation(scale: str) -> Experiment:
     return Experiment("compensation", scale, tuple(row for rows in parts for row in rows))
 
 
-def _rescued_rows(student: Row, teacher: Row, labels: int, epochs: int, kernel: str) -> tuple[Row, ...]:
+def _rescued_rows(
+    student: Row,
+    teacher: Row,
+    labels: int,
+    epochs: int,
+    kernel: str,
+    rates: tuple[float, ...] = (3e-3, 1e-2),
+) -> tuple[Row, ...]:
     """The teacher; its student, as designed and as built; and four ways to learn again."""
     teacher = replace(teacher, name="teacher", label_smoothings=())
     plain = replace(student, label_smoothings=())
@@ -51,7 +63,7 @@ def _rescued_rows(student: Row, teacher: Row, labels: int, epochs: int, kernel: 
         plain, name="as built", student=design, process="clean room", augment="none", epochs=0,
         learning_rates=(),
     )  # fmt: skip
-    again = replace(built, labels=labels, epochs=epochs, learning_rates=(3e-3, 1e-2))
+    again = replace(built, labels=labels, epochs=epochs, learning_rates=rates)
     taught = partial(replace, again, teacher=teacher)
     betas = (0.3, 2.0)
     return (

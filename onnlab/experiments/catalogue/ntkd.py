@@ -22,8 +22,11 @@ def ntkd(scale: str) -> Experiment:
 
     At the book's scale the student has few labels and the teacher saw all, shifted at random, as in
     :func:`when_kd_helps`; further rows compare the kernels in other ways. At the full scale student and
-    teacher see the same images.
+    teacher see the same images. The chapter's scale asks once, with one learning rate and so two trials.
     """
+    if scale == "chapter":
+        few = replace(hybrid_row("mnist-mini", "Hybrid-8", 20, labels=300), learning_rates=(1.2e-2,))
+        return Experiment("ntkd", scale, _kernel_rows(few, "LeNet", 4, RATES[1:2]))
     if scale == "full":
         mnist = _kernel_rows(hybrid_row("mnist", "Hybrid-8", 8, augment="shift"), "LeNet")
         cifar = _kernel_rows(hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip"), "AlexNet")
@@ -40,14 +43,16 @@ def ntkd(scale: str) -> Experiment:
     return Experiment("ntkd", scale, tuple(rows))
 
 
-def _kernel_rows(student: Row, teacher_network: str) -> tuple[Row, ...]:
+def _kernel_rows(
+    student: Row, teacher_network: str, epochs: int = 12, rates: tuple[float, ...] = RATES
+) -> tuple[Row, ...]:
     """The teacher; no transfer; answers; kernels; and both."""
     learner = replace(student, label_smoothings=())
     if student.augment == "none":  # few labels: the teacher has seen all
-        teacher = replace(learner, labels=6000, epochs=12, augment="shift")
+        teacher = replace(learner, labels=6000, epochs=epochs, augment="shift")
     else:
         teacher = learner
-    teacher = replace(teacher, name="teacher", network=teacher_network, learning_rates=RATES)
+    teacher = replace(teacher, name="teacher", network=teacher_network, learning_rates=rates)
     taught = partial(replace, learner, teacher=teacher)
     # Augmented images never come twice: their teacher's kernels cannot be kept, so they are sketched.
     kernel = "plain" if student.augment == "none" else "one projection"

@@ -11,8 +11,12 @@ def sclc(scale: str) -> Experiment:
 
     ``twin`` is the electronic network whose linear counterpart the students are: the same kernels and the
     same head, with its ReLUs and max-pools. Teacher and students see the same images, shifted at random (and
-    flipped, in CIFAR-10).
+    flipped, in CIFAR-10). At the chapter's scale they are a third of the book's, with two trials and a
+    smaller teacher.
     """
+    if scale == "chapter":
+        small = _sclc_rows("mnist-mini", "LeNet", "SmallCNN-8", "shift", 8, RATES[1:], labels=2000)
+        return Experiment("sclc", scale, small)
     if scale == "book":
         return Experiment("sclc", scale, _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10))
     mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 8)
@@ -27,10 +31,12 @@ def _sclc_rows(
     augment: str,
     epochs: int,
     rates: tuple[float, ...] = RATES,
+    labels: int | None = None,
 ) -> tuple[Row, ...]:
     twin = Row(
-        name="twin, labels", network=network, data=data, augment=augment, epochs=epochs, learning_rates=rates
-    )
+        name="twin, labels", network=network, data=data, labels=labels, augment=augment, epochs=epochs,
+        learning_rates=rates,
+    )  # fmt: skip
     teacher = replace(twin, name="teacher", network=teacher_network)
     linear = replace(twin, name="linear, labels", front="linear")
     rectified = replace(twin, name="ReLU in pool, labels", front="relu-in-pool")
