@@ -19,16 +19,16 @@ from onnlab.experiments import (
     DEVICES,
     EXPERIMENTS,
     SCALES,
+    Progress,
     compare_estimates,
     format_estimates,
     format_plan,
-    format_table,
     plan,
     run,
-    table,
 )
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.devices import in_light
+from onnlab.experiments.report import plain_tables
 from onnlab.hardware import (
     PhaseCurve,
     double_phase,
@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
         "names", nargs="*", type=experiment_name, default=tuple(EXPERIMENTS), metavar="NAME",
         help=f"{' | '.join(EXPERIMENTS)}; all of them if none is named",
     )  # fmt: skip
-    running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="a part, or all of the data")
+    running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, hours, or days")
     running.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
     running.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     running.add_argument("--dry-run", action="store_true", help="only list what is missing, with its hours")
@@ -197,23 +197,31 @@ def experiment_name(text: str) -> str:
 def reproduce(options: argparse.Namespace) -> None:
     """Make the runs of experiments that are missing, and print their tables; or tell what is missing."""
     experiments = [EXPERIMENTS[name](options.scale) for name in dict.fromkeys(options.names)]
+    plans = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
+    planned = [one for rows in plans for one in rows]
     if options.dry_run:
-        parts = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
-        print(format_plan([planned for part in parts for planned in part]))
+        print(format_plan(planned))
         return
-    lines = []
+    progress = Progress(planned)
+    tell(f"{sum(one.runs for one in planned)} runs, {progress.runs} of them to be made")
+    texts, failed = [], 0
     with workers(options) as jobs:
         for experiment in experiments:
-            lines += run(
+            lines = run(
                 experiment,
                 options.out,
                 seeds=options.seeds,
                 jobs=jobs,
                 device=options.device,
                 data_note=options.data_note,
+                progress=progress,
                 report=tell,
             )
-    print(format_table(table(lines)))
+            texts.append(plain_tables(experiment, lines))
+            failed += sum(line["error"] is not None for line in lines)
+    print("\n\n".join(texts))
+    if failed:
+        tell(f"{failed} runs failed; their lines in {options.out} hold the tracebacks")
 
 
 def run_estimates(options: argparse.Namespace) -> None:

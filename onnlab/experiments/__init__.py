@@ -19,7 +19,8 @@ from onnlab.experiments.estimates import (
     trained_accuracy,
 )
 from onnlab.experiments.lines import append, check_line, read
-from onnlab.experiments.plan import Planned, format_plan, plan
+from onnlab.experiments.plan import Planned, format_plan, plan, walk
+from onnlab.experiments.progress import Progress
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
 from onnlab.experiments.tables import Gain, TableRow, format_table, gain, table, tables_of
@@ -34,6 +35,7 @@ __all__ = [
     "Experiment",
     "Gain",
     "Planned",
+    "Progress",
     "Row",
     "Run",
     "TableRow",
@@ -58,5 +60,6 @@ __all__ = [
     "table",
     "tables_of",
     "trained_accuracy",
+    "walk",
     "when_kd_helps",
 ]

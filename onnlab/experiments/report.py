@@ -1,4 +1,4 @@
-"""Results as Markdown: for the appendix of the book, and for the README.
+"""Results as tables: Markdown for the appendix of the book and the README, columns for a terminal.
 
 Usage::
 
@@ -8,14 +8,15 @@ writes the tables between the two marks in ``README.md`` anew, from the lines in
 """
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from onnlab.experiments.catalogue import EXPERIMENTS
-from onnlab.experiments.lines import read
+from onnlab.experiments.lines import Line, read
 from onnlab.experiments.settings import Experiment, Row
 from onnlab.experiments.tables import Gain, TableRow, gain, tables_of
+from onnlab.networks._text import columns
 
 BEGIN = "<!-- results: written by `make results` -->"
 END = "<!-- end of results -->"
@@ -24,6 +25,19 @@ GAINS_ALONE = (("when-kd-helps", "book"),)
 """Experiments and scales of the README: with all rows, and with the gains alone."""
 
 Comparison = tuple[Row, Row, Gain]
+Layout = Callable[[Sequence[str], Iterable[Sequence[str]], Sequence[int]], str]
+"""Makes a table of its head, its lines, and the columns to be aligned to the left."""
+
+
+def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], left: Sequence[int]) -> str:
+    """Return a Markdown table; the columns that are not named as left are aligned to the right."""
+    rule = [":--" if column in left else "--:" for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
+
+
+def plain_table(head: Sequence[str], lines: Iterable[Sequence[str]], left: Sequence[int] = ()) -> str:
+    """Return a table for a terminal; all columns are aligned to the left."""
+    return columns([head, *lines])
 
 
 def part(experiment: Experiment, data: str) -> Experiment:
@@ -77,8 +91,10 @@ def missing(experiment: Experiment, found: Mapping[Row, TableRow], seeds: int) -
     ]
 
 
-def results_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
-    """Return the test scores as a Markdown table, a line for each declared row that has runs."""
+def results_table(
+    experiment: Experiment, found: Mapping[Row, TableRow], layout: Layout = markdown_table
+) -> str:
+    """Return the test scores as a table, a line for each declared row that has runs."""
     varying = _varying(experiment.rows)
     lines = [
         [
@@ -99,11 +115,13 @@ def results_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
         "Chosen on validation",
         "Seconds a training",
     ]
-    return markdown_table(head, lines, left=(0, len(head) - 2))
+    return layout(head, lines, (0, len(head) - 2))
 
 
-def gains_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
-    """Return the comparisons as a Markdown table: gain in points, confidence interval, and what it says."""
+def gains_table(
+    experiment: Experiment, found: Mapping[Row, TableRow], layout: Layout = markdown_table
+) -> str:
+    """Return the comparisons as a table: gain in points, confidence interval, and what it says."""
     varying = _varying(experiment.rows)
     lines = [
         [row.name, other.name, *(_setting(row, what) for what in varying), *gain_cells(one), str(one.n)]
@@ -118,7 +136,21 @@ def gains_table(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
         "Says",
         "Seeds",
     ]
-    return markdown_table(head, lines, left=(0, 1, len(head) - 2))
+    return layout(head, lines, (0, 1, len(head) - 2))
+
+
+def plain_tables(experiment: Experiment, lines: Sequence[Line]) -> str:
+    """Return for a terminal what the lines of an experiment tell: for each data set its scores and gains."""
+    texts = []
+    for data in dict.fromkeys(row.data for row in experiment.rows):
+        one = part(experiment, data)
+        found = tables_of(one, lines)
+        if found:
+            title = "; ".join([f"{one.name} ({one.scale}), {data}", *data_notes(found)])
+            texts.append(f"{title}\n\n{results_table(one, found, plain_table)}")
+            if comparisons(one, found):
+                texts.append(f"Gains, paired over the seeds:\n\n{gains_table(one, found, plain_table)}")
+    return "\n\n".join(texts)
 
 
 def readme_tables(folder: Path) -> str:
@@ -175,12 +207,6 @@ def gain_cells(one: Gain) -> tuple[str, str, str]:
         return mean, "one seed", "nothing yet"
     verdict = ("better" if one.low > 0 else "worse") if one.clear else "no difference seen"
     return mean, f"{low} to {high}", verdict
-
-
-def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], left: Sequence[int]) -> str:
-    """Return a Markdown table; the columns that are not named as left are aligned to the right."""
-    rule = [":--" if column in left else "--:" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
 
 
 def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:

@@ -1,14 +1,15 @@
 """Run an experiment: what is missing of it, several at a time; teachers first, devices last."""
 
+import sys
 from collections.abc import Callable
-from itertools import groupby
 from pathlib import Path
 
 from joblib import Parallel, delayed
 
 from onnlab.experiments.lines import Line, append, read, score
-from onnlab.experiments.settings import Experiment, Row, Run, Trial, run_of
-from onnlab.experiments.tables import chosen_trial
+from onnlab.experiments.plan import plan, walk
+from onnlab.experiments.progress import Progress, spoken
+from onnlab.experiments.settings import Experiment, Run
 from onnlab.experiments.training import Place, commit, execute
 
 
@@ -20,6 +21,7 @@ def run(
     jobs: int | None = None,
     device: str = "cpu",
     data_note: str | None = None,
+    progress: Progress | None = None,
     report: Callable[[str], None] = print,
 ) -> list[Line]:
     """Make all runs of an experiment that are not in its file yet; return its lines.
@@ -48,8 +50,11 @@ def run(
         For example ``"cuda"``.
     data_note : str, optional
         What readers must know about the copy of the data; goes into every line.
+    progress : Progress, optional
+        Counts the runs of several experiments; left out, those of this one.
     report : callable
-        Is told a sentence for each run.
+        Is told a sentence for each run that is done. With one job in a terminal, a line shows its epochs
+        before.
 
     Returns
     -------
@@ -71,40 +76,31 @@ def run(
     Lines are written here alone. Weights are shared by the folder ``out``: a worker that does not see it
     trains the teachers that it needs. A run that dies with its worker is made by another one.
     """
-    for name, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}")
+    progress = progress or Progress(plan(experiment, out, seeds=seeds))
     folder = Path(out).resolve()  # workers may have started elsewhere
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     path = folder / f"{experiment.name}.jsonl"
-    place = Place(folder / "weights", device, commit(), data_note)
+    alone = jobs == 1 and sys.stderr.isatty()
+    place = Place(folder / "weights", device, commit(), data_note, alone)
     known = {line["key"]: line for line in read(path)}
-    chosen: dict[Row, Trial] = {}
-    mine: list[str] = []
-
-    def make(runs: list[Run]) -> None:
+    mine: list[Run] = []
+    for runs in walk(experiment, seeds, known):
         missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
-        report(f"{len(runs)} runs, {len(missing)} of them to be made")
         tasks = (delayed(_execute)(one, place) for one in missing)
         for one, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
             names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
             line = {**names, **result}
             append(path, line)
             known[one.key] = line
-            report(_sentence(one, line))
-        mine.extend(one.key for one in runs)
-
-    for _, level in groupby(sorted(experiment.rows, key=lambda row: row.depth), lambda row: row.depth):
-        rows = [row for row in level if chosen.keys() >= set(row.before)]
-        grid = {row: [run_of(row, trial, 0, chosen.__getitem__) for trial in row.trials] for row in rows}
-        make([one for runs in grid.values() for one in runs])
-        for row, runs in grid.items():
-            best = chosen_trial(known[one.key] for one in runs)
-            if best is not None:
-                chosen[row] = best
-        made = [row for row in rows if row in chosen]
-        make([run_of(row, chosen[row], seed, chosen.__getitem__) for seed in range(1, seeds) for row in made])
-    return [known[key] for key in mine]
+            report(f"{progress.done(one.row)} {_sentence(one, line)}")
+        mine += runs
+    made = {one.row for one in mine}
+    for row in experiment.rows:
+        if row not in made:
+            report(f"{row.name} ({row.data}) left out: what it builds on failed")
+    return [known[one.key] for one in mine]
 
 
 def _execute(one: Run, place: Place) -> tuple[Run, Line]:
@@ -118,4 +114,4 @@ def _sentence(one: Run, line: Line) -> str:
     what += f"{one.trial}, seed {one.seed}: "
     if line["error"] is not None:
         return f"{what}failed, {line['error'].splitlines()[-1]}"
-    return f"{what}test {score(line, 'test'):.2%}, {line['seconds']:.0f} s"
+    return f"{what}test {score(line, 'test'):.2%}, {spoken(line['seconds'])}"

@@ -51,12 +51,15 @@ class Place:
         See :func:`commit`.
     data_note : str, optional
         What is unusual about the copy of the data.
+    progress : bool
+        Show on standard error how far the training is.
     """
 
     folder: Path
     device: str = "cpu"
     commit: str | None = None
     data_note: str | None = None
+    progress: bool = False
 
 
 def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -115,7 +118,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         "device": place.device,
         "channels_last": True,
         "fixed_batches": _fixed_batches(row),
-        "progress": False,
+        "progress": place.progress,
     }
     if run.student is None:
         with torch.random.fork_rng(devices=[]):

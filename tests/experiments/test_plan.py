@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from onnlab import cli
-from onnlab.experiments import EXPERIMENTS, Experiment, format_plan, plan, run
+from onnlab.experiments import EXPERIMENTS, Experiment, format_plan, plan, read, run, walk
 from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, few_images
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -43,6 +43,7 @@ def test_a_plan_is_what_a_run_then_makes(two_seeds: Path) -> None:
     expected = sum(missing(two_seeds, 3))
     with few_images():
         run(TINY, two_seeds, seeds=3, report=told.append)
+    assert [text[1:4] for text in told] == ["1/3", "2/3", "3/3"]
     assert sum("test" in text for text in told) == expected == 3
     assert missing(two_seeds, 3) == [0, 0, 0]
 
@@ -55,13 +56,42 @@ def test_a_failed_run_is_missing(two_seeds: Path, tmp_path: Path) -> None:
     assert without[0] == 2 and without[2] == len(KD.trials) + 1 and without[1] == 0
 
 
+def test_runs_come_when_all_that_they_need_is_known(two_seeds: Path) -> None:
+    lines = [line for line in read(two_seeds / "tiny.jsonl") if line["seed"] < 2]
+    known: dict = {}
+    groups = []
+    for runs in walk(TINY, 2, known):
+        keys = {one.key for one in runs}
+        known |= {line["key"]: line for line in lines if line["key"] in keys}
+        groups.append([(one.row.name, one.seed) for one in runs])
+        for one in runs:
+            assert all(before.key in known for before in (one.teacher, one.student) if before)
+    first = [("teacher", 0)] * 2 + [("linear", 0)] * 2
+    assert groups == [first, [("teacher", 1), ("linear", 1)], [("KD", 0)] * 2, [("KD", 1)]]
+    assert known.keys() == {line["key"] for line in lines}
+    # Nothing is known: only the trials that need nothing can be told.
+    assert [len(runs) for runs in walk(TINY, 2, {})] == [4, 0, 0, 0]
+
+
+def test_what_was_never_run_here_takes_as_long_as_in_the_results_that_come_along(
+    two_seeds: Path, tmp_path: Path
+) -> None:
+    away = plan(TINY, tmp_path, seeds=2, shipped=two_seeds)
+    here = plan(TINY, two_seeds, seeds=2, shipped=tmp_path)
+    assert [one.seconds for one in away] == [one.seconds for one in here]
+    assert not any(one.here for one in away) and all(one.here for one in here)
+    assert all(one.missing == one.runs for one in away)
+    assert "~" in format_plan(away) and format_plan(away).endswith("on another machine.")
+    assert "~" not in format_plan(here)
+
+
 def test_hours_are_added_and_what_was_never_timed_is_told(two_seeds: Path) -> None:
     text = format_plan(plan(TINY, two_seeds, seeds=2))
-    assert text.endswith("0 runs are missing: 0.0 hours.")
+    assert text.endswith("0 runs are missing: 0.00 hours of one core.")
     text = format_plan(plan(TINY, two_seeds / "nowhere", seeds=2))
     total = sum(len(row.trials) + 1 for row in TINY.rows)
     assert text.endswith(
-        f"{total} runs are missing: 0.0 hours, and {total} runs of rows that were never timed."
+        f"{total} runs are missing: 0.00 hours of one core, and {total} runs of rows that were never timed."
     )
 
 
@@ -75,7 +105,7 @@ def test_the_command_lists_every_row_of_every_experiment(
 
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
-def test_the_tables_of_the_chapter_scale_are_whole(name: str) -> None:
+def test_the_tables_of_the_book_are_whole(name: str) -> None:
     assert not [one.row.name for one in plan(EXPERIMENTS[name]("book"), RESULTS, seeds=3) if one.missing]
 
 

@@ -85,7 +85,7 @@ def test_more_seeds_go_on_from_fewer(finished: Path, tmp_path: Path) -> None:
     assert {line["seed"] for line in run(experiment, tmp_path, seeds=1, report=lambda text: None)} == {0}
     said: list[str] = []
     lines = run(experiment, tmp_path, seeds=2, report=said.append)
-    assert said[:2] == ["2 runs, 0 of them to be made", "1 runs, 1 of them to be made"]
+    assert len(said) == 1 and said[0].startswith("[1/1] linear (mnist-mini, 60 labels")
     known = values(read(finished / FILE))
     assert len(lines) == 3 and all(known[key] == value for key, value in values(lines).items())
 
@@ -136,8 +136,10 @@ def test_students_of_a_teacher_that_failed_are_left_out(
         return build(row, shape, classes)
 
     monkeypatch.setattr(training, "build", breaks)
-    lines = run(TINY, tmp_path, seeds=1, report=lambda text: None)
+    said: list[str] = []
+    lines = run(TINY, tmp_path, seeds=1, report=said.append)
     assert {(line["row"], line["error"] is None) for line in lines} == {("teacher", False), ("linear", True)}
+    assert said[-1] == "KD (mnist-mini) left out: what it builds on failed"
 
 
 def test_a_device_is_built_of_the_student_of_its_seed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -189,7 +191,7 @@ def test_a_kill_leaves_whole_lines_and_the_next_call_goes_on(tmp_path: Path) -> 
     (first,) = read(tmp_path / FILE)
     said: list[str] = []
     lines = run(LONG, tmp_path, seeds=1, report=said.append)
-    assert said[0] == "2 runs, 1 of them to be made"
+    assert len(said) == 1 and said[0].startswith("[1/1] ")
     assert lines[0] == first and lines[1]["settings"]["epochs"] == 60
     assert lines == read(tmp_path / FILE) and not list(tmp_path.glob("weights/*.state"))
 
@@ -259,10 +261,36 @@ def test_the_command_runs_prints_the_table_and_notes_what_is_special(
     arguments = ["reproduce", "sclc", "--scale", "full", "--seeds", "2", "--out", str(tmp_path / "new")]
     assert cli.main([*arguments, "--data-note", "pixels of a copy"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines()[0].startswith("scale") and "linear" in out.splitlines()[1] and "±" in out
-    assert "1 of them to be made" in err
+    title, _, head, row = out.splitlines()
+    assert title == "tiny (full), mnist-mini; pixels of a copy"
+    assert head.startswith("Row ") and row.startswith("linear ") and "±" in row
+    assert err.startswith("3 runs, 3 of them to be made\n[1/3, about ")
     lines = read(tmp_path / "new" / FILE)
     assert {(line["scale"], line["data_note"]) for line in lines} == {("full", "pixels of a copy")}
+
+
+def test_the_command_counts_over_all_experiments_and_prints_the_tables_and_gains_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def breaks(row, shape, classes):
+        if row == broken:
+            raise RuntimeError("the light is off")
+        return build(row, shape, classes)
+
+    build, broken = training.build, replace(LINEAR, name="broken", epochs=3)
+    monkeypatch.setattr(training, "build", breaks)
+    others = (LINEAR, broken)
+    monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
+    monkeypatch.setitem(cli.EXPERIMENTS, "ntkd", lambda scale: Experiment("other", scale, others))
+    with few_images():
+        assert cli.main(["reproduce", "sclc", "ntkd", "--seeds", "1", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert re.findall(r"^\[(\d+/\d+)", err, flags=re.M) == [f"{n}/10" for n in range(1, 11)]
+    assert err.splitlines()[-1] == f"2 runs failed; their lines in {tmp_path} hold the tracebacks"
+    first, second = out.split("other (chapter), mnist-mini")
+    assert first.startswith("tiny (chapter), mnist-mini") and "broken" not in second
+    gains = first.split("Gains, paired over the seeds:")[1].strip().splitlines()
+    assert gains[0].startswith("Row ") and [line.split()[:2] for line in gains[1:]] == [["KD", "linear"]]
 
 
 def test_the_commit_says_if_there_are_changes() -> None:
