@@ -121,13 +121,16 @@ def _seconds(experiment: Experiment, row: Row, lines: Sequence[Line]) -> float:
 
 def format_plan(planned: Sequence[Planned]) -> str:
     """Return a plan as text: a line for each row, and the time of all; ``~`` marks times from elsewhere."""
-    head = ("experiment", "scale", "data", "row", "labels", "runs", "missing", "seconds each", "hours")
+    head = (
+        "experiment", "scale", "data", "row", "process", "labels", "runs", "missing", "seconds each", "hours"
+    )  # fmt: skip
     rows = [
         (
             one.experiment.name,
             one.experiment.scale,
             one.row.data,
             one.row.name,
+            one.row.process or "none",
             "all" if one.row.labels is None else str(one.row.labels),
             str(one.runs),
             str(one.missing),

@@ -24,6 +24,9 @@ HEADLINES = (("sclc", "book"), ("sclc", "full"))
 GAINS_ALONE = (("when-kd-helps", "book"),)
 """Experiments and scales of the README: with all rows, and with the gains alone."""
 
+ALIKE = ("network", "data", "labels", "augment", "epochs", "batch_size", "student", "process")
+"""Settings that a row shares with the one it is compared with."""
+
 Comparison = tuple[Row, Row, Gain]
 Layout = Callable[[Sequence[str], Iterable[Sequence[str]], Sequence[int]], str]
 """Makes a table of its head, its lines, and the columns to be aligned to the left."""
@@ -56,15 +59,13 @@ def comparisons(experiment: Experiment, found: Mapping[Row, TableRow]) -> list[C
 
     A row with a teacher is compared with the same network without; a network with more nonlinearities in
     front with its strictly linear form, both without a teacher. A device as it was built is compared with its
-    design, and one that has learnt again from labels with the device as it was built.
+    design, and one that has learnt again from labels with the device as it was built. Devices of different
+    processes are not compared.
     """
     pairs = []
     for row in experiment.rows:
         for other in experiment.rows:
-            alike = all(
-                getattr(row, what) == getattr(other, what)
-                for what in ("network", "data", "labels", "augment", "epochs", "batch_size", "student")
-            )
+            alike = all(getattr(row, what) == getattr(other, what) for what in ALIKE)
             taught = row.teacher is not None and row.front == other.front
             bent = row.teacher is None and row.front != other.front == "linear"
             pair = alike and other.teacher is None and (taught or bent)
@@ -77,9 +78,8 @@ def _built_from(row: Row, other: Row) -> bool:
     """Whether a row is another one as it was built, or that device after it has learnt again from labels."""
     if row.epochs == 0:
         return row.student == other
-    return (
-        row.student is not None and row.teacher is None and (other.student, other.epochs) == (row.student, 0)
-    )
+    device = (other.student, other.process, other.epochs) == (row.student, row.process, 0)
+    return device and row.student is not None and row.teacher is None
 
 
 def missing(experiment: Experiment, found: Mapping[Row, TableRow], seeds: int) -> list[str]:
@@ -224,13 +224,15 @@ def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:
-    """Settings that tell the rows of a table apart."""
-    return [what for what in ("labels", "augment") if len({getattr(row, what) for row in rows}) > 1]
+    """Settings that tell the rows of a table apart. One process does not: only what is built has it."""
+    values = {what: {getattr(row, what) for row in rows} for what in ("process", "labels", "augment")}
+    values["process"].discard(None)
+    return [what for what, different in values.items() if len(different) > 1]
 
 
 def _setting(row: Row, what: str) -> str:
     value = getattr(row, what)
-    return "all" if value is None else str(value)
+    return ("none" if what == "process" else "all") if value is None else str(value)
 
 
 def _name(row: Row, varying: Sequence[str]) -> str:

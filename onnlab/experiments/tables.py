@@ -22,6 +22,8 @@ class TableRow:
         What was trained.
     labels : int or None
         Number of training images; None for all.
+    process : str or None
+        By which the device was built; None if nothing was.
     trial : Trial
         The one that did best on the validation split with seed 0.
     trials : int
@@ -45,6 +47,7 @@ class TableRow:
     row: str
     data: str
     labels: int | None
+    process: str | None
     augment: str
     trial: Trial
     trials: int
@@ -97,6 +100,7 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             row=first["row"],
             data=first["settings"]["data"],
             labels=first["settings"]["labels"],
+            process=first["settings"].get("process"),
             augment=first["settings"]["augment"],
             trial=best,
             trials=len({_trial(line) for line in mine if line["seed"] == 0}),
@@ -202,12 +206,13 @@ def student_t(degrees: int, level: float = 0.95) -> float:
 
 def format_table(rows: Sequence[TableRow]) -> str:
     """Return the table as text, a line for each row."""
-    head = ("scale", "data", "row", "labels", "augment", "chosen", "score", "test", "seeds")
+    head = ("scale", "data", "row", "process", "labels", "augment", "chosen", "score", "test", "seeds")
     cells = [
         (
             row.scale,
             row.data,
             row.row,
+            row.process or "none",
             "all" if row.labels is None else str(row.labels),
             row.augment,
             str(row.trial),

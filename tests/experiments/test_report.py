@@ -2,12 +2,13 @@
 
 import json
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scipy import stats
 
-from onnlab.experiments import EXPERIMENTS, Gain, gain, read, tables_of
+from onnlab.experiments import EXPERIMENTS, Experiment, Gain, gain, read, table, tables_of
 from onnlab.experiments.report import (
     BEGIN,
     END,
@@ -75,6 +76,21 @@ def test_a_device_is_compared_with_its_design_and_one_that_learnt_again_with_the
     assert set(found) == set(RESCUED.rows)
     pairs = [(row, other) for row, other, _ in comparisons(RESCUED, found)]
     assert pairs == [(BUILT, HYBRID), (AGAIN, BUILT), (TAUGHT, AGAIN)]
+
+
+def test_devices_of_two_processes_are_told_apart_and_not_compared():
+    in_4f = [replace(row, process="4f laboratory") for row in (BUILT, AGAIN, TAUGHT)]
+    both = Experiment("rescued", "book", (*RESCUED.rows, *in_4f))
+    lines = [line for row in both.rows for line in lines_of(row, [0.5, 0.6], experiment="rescued")]
+    found = tables_of(both, lines)
+    pairs = [(row, other) for row, other, _ in comparisons(both, found)]
+    built, again, taught = in_4f
+    assert pairs[3:] == [(built, HYBRID), (again, built), (taught, again)]
+    assert "| KD | labels | 4f laboratory | 30 | " in gains_table(both, found)
+    shown = results_table(both, found)
+    assert "| as built | clean room | 60 | " in shown and "| as designed | none | 60 | " in shown
+    assert "clean room" not in results_table(RESCUED, tables_of(RESCUED, lines))  # one process tells nothing
+    assert {row.process for row in table(lines)} == {None, "clean room", "4f laboratory"}
 
 
 def test_more_nonlinearities_are_compared_with_none():
@@ -173,7 +189,8 @@ def test_what_chapter_12_says_of_the_devices_of_the_appendix():
     found = tables_of(whole, read(ROOT / "results/compensation.jsonl"))
     for data in ("mnist-mini", "scenes-24"):
         pairs = comparisons(part(whole, data), found)
-        gains = {row.name: one for row, other, one in pairs if other.name == "labels"}
+        mine = [pair for pair in pairs if pair[0].process == "clean room"]
+        gains = {row.name: one for row, other, one in mine if other.name == "labels"}
         assert gains["KD"].low > 0 and gains["KD"].mean < 0.02
         assert gains["NTKD"].low < 0 and gains["NTKD"].n >= 6
 

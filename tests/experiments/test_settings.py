@@ -12,6 +12,7 @@ import torch
 
 from onnlab.distill import NTKD
 from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial, read
+from onnlab.experiments.devices import PROCESSES
 from onnlab.experiments.parts import KERNELS
 from onnlab.experiments.settings import BEFORE, TUNED, VERSION, any_run
 from onnlab.experiments.tables import _without_run
@@ -108,8 +109,10 @@ def test_rows_of_ntkd_are_tuned_with_one_budget_and_differ_in_what_they_learn_fr
 def test_ways_to_learn_again_have_one_budget_and_a_tenth_of_the_images_of_the_student(scale: str) -> None:
     rows = EXPERIMENTS["compensation"](scale).rows
     assert len({row.data for row in rows}) == (1 if scale == "chapter" else 3)
-    for design in (row for row in rows if row.name == "as designed"):
-        left, *ways = (row for row in rows if row.student == design)
+    for built in (row for row in rows if row.name == "as built"):
+        design = built.student
+        assert design in rows
+        left, *ways = (row for row in rows if (row.student, row.process) == (design, built.process))
         assert (left.name, left.epochs, len(left.trials)) == ("as built", 0, 1)
         assert [row.name for row in ways] == ["labels", "KD", "NTKD", "KD + NTKD"]
         assert {len(row.trials) for row in ways} == {trials(scale, 4)}
@@ -119,6 +122,14 @@ def test_ways_to_learn_again_have_one_budget_and_a_tenth_of_the_images_of_the_st
         assert {replace(row, name="", label_smoothings=(), **bare) for row in ways} == {
             replace(ways[0], name="", label_smoothings=())
         }
+
+
+@pytest.mark.parametrize("scale", ["book", "full"])
+def test_digits_are_built_in_both_kinds_of_light_with_the_same_rows(scale: str) -> None:
+    rows = EXPERIMENTS["compensation"](scale).rows
+    digits = [row for row in rows if row.data.startswith("mnist") and row.process]
+    in_psfs, in_4f = ([row for row in digits if row.process == name] for name in PROCESSES)
+    assert len(in_psfs) == 5 and [replace(row, process="4f laboratory") for row in in_psfs] == in_4f
 
 
 def test_the_settings_of_every_kernel_are_those_of_the_objective() -> None:
