@@ -6,6 +6,7 @@ from onnlab.experiments.catalogue.ntkd import ntkd
 from onnlab.experiments.catalogue.sclc import sclc
 from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
+from onnlab.experiments.devices import PROCESSES, CleanRoom, Laboratory, Process
 from onnlab.experiments.estimates import (
     BUDGETS,
     DEVICES,
@@ -29,12 +30,16 @@ __all__ = [
     "BUDGETS",
     "DEVICES",
     "EXPERIMENTS",
+    "PROCESSES",
     "SCALES",
     "Agreement",
     "Budget",
+    "CleanRoom",
     "Experiment",
     "Gain",
+    "Laboratory",
     "Planned",
+    "Process",
     "Progress",
     "Row",
     "Run",
