@@ -89,7 +89,7 @@ def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path =
     ----------
     experiment, out, seeds
         As for :func:`run`.
-    shipped : Path
+    shipped : path
         Folder of other results, for the seconds of rows that ``out`` has no runs of.
 
     Raises
