@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from onnlab import cli
-from onnlab.experiments import EXPERIMENTS, Experiment, format_plan, plan, read, run, walk
+from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, format_plan, plan, read, run, walk
+from onnlab.experiments.progress import BESIDE
 from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, few_images
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -104,9 +105,16 @@ def test_the_command_lists_every_row_of_every_experiment(
     assert not list(tmp_path.iterdir())  # it leaves nothing
 
 
+@pytest.mark.parametrize(("scale", "seeds"), [("chapter", 5), ("book", 3)])
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
-def test_the_tables_of_the_book_are_whole(name: str) -> None:
-    assert not [one.row.name for one in plan(EXPERIMENTS[name]("book"), RESULTS, seeds=3) if one.missing]
+def test_the_tables_of_these_scales_are_whole(name: str, scale: str, seeds: int) -> None:
+    planned = plan(EXPERIMENTS[name](scale), RESULTS, seeds=seeds)
+    assert not [one.row.name for one in planned if one.missing]
+
+
+def test_all_tables_of_the_chapter_take_less_than_ten_minutes_on_two_cores() -> None:
+    planned = [one for make in EXPERIMENTS.values() for one in plan(make(SCALES[0]), RESULTS, seeds=5)]
+    assert sum(one.runs * (one.seconds + BESIDE) for one in planned) < 2 * 600
 
 
 def test_an_unknown_name_is_told(capsys: pytest.CaptureFixture[str]) -> None:
