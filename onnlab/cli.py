@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,13 @@ from onnlab.hardware import (
     load_student,
     onto_panel,
 )
-from onnlab.networks import FourFConvolution, HybridClassifier, HybridSegmenter, OpticalLayer
+from onnlab.networks import (
+    FourFConvolution,
+    HybridClassifier,
+    HybridSegmenter,
+    OpticalLayer,
+    PSFConvolution,
+)
 from onnlab.optics import Grid, fourier_grid
 
 
@@ -322,12 +329,10 @@ def layers(model: HybridClassifier | HybridSegmenter) -> dict[str, OpticalLayer]
 def made_of_light(layer: OpticalLayer, options: argparse.Namespace, coarser: int) -> OpticalLayer:
     """Return an optical layer with the very kernels and the sensor of another."""
     if options.optics == "psf":
-        return in_light(layer)
-    count, channels, ky, kx = layer.weight.shape
-    arguments = (channels, count, (ky, kx), layer.image_size, layer.camera)
+        return in_light(layer, PSFConvolution)
     bench = {name: getattr(options, name) for name in ("pitch", "wavelength", "focal_length")}
     missing = [f"--{name.replace('_', '-')}" for name, value in bench.items() if value is None]
     if missing:
         raise ValueError(f"--optics 4f must come with {', '.join(missing)}; give lengths in metres")
     bench["pitch"] *= coarser
-    return FourFConvolution(*arguments, weight=layer.weight, sensor=layer.sensor, **bench)
+    return in_light(layer, partial(FourFConvolution, **bench))
