@@ -32,6 +32,7 @@ from onnlab.hardware.panel import PhaseCurve, double_phase, onto_panel
 from onnlab.hardware.regression import kernel_ridge, wide_back_end, wide_camera
 from onnlab.hardware.sensor import at_sensor
 from onnlab.hardware.sweep import pareto, sweep
+from onnlab.hardware.wide import WideClassifier
 
 __all__ = [
     "Aperture",
@@ -67,6 +68,7 @@ __all__ = [
     "StrayLight",
     "Tilt",
     "WavelengthShift",
+    "WideClassifier",
     "WidthError",
     "YieldCurve",
     "at_sensor",

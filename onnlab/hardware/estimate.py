@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import cast
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.nn.functional import conv2d, one_hot, unfold
 from onnlab.data import Dataset
 from onnlab.distill import ntk
 from onnlab.hardware.device import Device, NoisyConvolution, build, seen_by
-from onnlab.hardware.regression import kernel_ridge, wide_back_end, wide_features
+from onnlab.hardware.regression import best_ridge, kernel_ridge, wide_back_end, wide_features
 from onnlab.optics._check import one_of, whole_number
 
 METHODS = ("features", "tangent")
@@ -171,12 +170,9 @@ def _score(kernel: Tensor, shared: Tensor | None, data: Dataset, split: str) -> 
         kernel[:n], one_hot(data.train.labels, classes), kernel[n:], RIDGES, shared=gradients
     )
     right = (predictions.argmax(-1) == labels).double()
-    losses = (predictions - one_hot(labels, classes)).square().sum(-1)
 
     def best(chosen: slice) -> int:
-        """Ridge of the highest accuracy on some images; among equals, of the smallest square error."""
-        scores = zip(right[:, chosen].mean(1).tolist(), (-losses[:, chosen].mean(1)).tolist(), strict=True)
-        return max(enumerate(scores), key=itemgetter(1))[0]
+        return best_ridge(predictions[:, chosen], labels[chosen])
 
     everything = slice(len(data.validation))
     overall = best(everything)

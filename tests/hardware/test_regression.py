@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from onnlab.distill import ntk
 from onnlab.hardware import kernel_ridge, wide_back_end, wide_camera
-from onnlab.hardware.regression import wide_features
+from onnlab.hardware.regression import best_ridge, wide_features
 
 CAMERAS = {"linear": lambda a: a, "rectified": torch.relu, "square-law": torch.square}
 
@@ -50,6 +50,25 @@ def test_the_scale_and_an_offset_of_a_kernel_change_nothing() -> None:
     x, new, y = random(20, 5), random(6, 5, seed=1), random(20, 2, seed=2)
     found = kernel_ridge(x @ x.T, y, new @ x.T, (0.1,))
     torch.testing.assert_close(kernel_ridge(7 * (x @ x.T) + 3, y, 7 * (new @ x.T) + 3, (0.1,)), found)
+
+
+def test_the_best_ridge_gets_most_labels_right_and_among_equals_the_least_error() -> None:
+    labels = torch.tensor([0, 1])
+    wrong, sure, unsure = ([[0.0, 1.0], [0.0, 1.0]], [[0.9, 0.1], [0.1, 0.9]], [[0.6, 0.4], [0.4, 0.6]])
+    assert best_ridge(torch.tensor([wrong, unsure, sure]), labels) == 2
+    assert best_ridge(torch.tensor([unsure, wrong]), labels) == 0
+
+
+def test_dark_patches_add_nothing() -> None:
+    x, x2 = random(3, 1, 8, 8), random(2, 1, 8, 8, seed=1)
+    x[:, :, :, 3:] = 0
+    x2[1] = 0
+    # One kernel is relu at one pixel: only pixels of one sign and both lit meet.
+    found = wide_camera(x, x2, 1, 1, "rectified")
+    expected = torch.stack(
+        [(a.relu() * b.relu() + (-a).relu() * (-b).relu()).sum((1, 2, 3)) / 2 for a in x for b in [x2]]
+    ).reshape(3, 2)
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-7)
 
 
 def test_a_kernel_of_nothing_predicts_the_mean() -> None:

@@ -1,0 +1,78 @@
+"""Infinitely many random kernels with a read-out: against features, and against many of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from torch import Generator, Tensor
+from torch.nn.functional import avg_pool2d, conv2d, one_hot, unfold
+
+from onnlab.data import Dataset, Split, load
+from onnlab.hardware import WideClassifier, kernel_ridge
+
+
+def few(train: int = 40, validation: int = 30, side: int = 28) -> Dataset:
+    whole = load("mnist-mini")
+    splits = {"train": train, "validation": validation, "test": 20}
+    parts = {name: getattr(whole, name).subset(count, 0) for name, count in splits.items()}
+    middle = slice(14 - side // 2, 14 + side // 2)
+    return replace(
+        whole, **{name: Split(s.pixels[..., middle, middle], s.labels) for name, s in parts.items()}
+    )
+
+
+def pooled_patches(x: Tensor) -> Tensor:
+    patches = unfold(x, 7, padding=3).unflatten(2, x.shape[-2:])
+    return avg_pool2d(patches, 4).flatten(1) / 7
+
+
+def test_behind_a_linear_camera_it_is_ridge_regression_on_pooled_patches() -> None:
+    data = few()
+    model = WideClassifier(10, 7, 4, "linear")
+    ridge = model.learn(data, (0.01,))
+    x, new = (pooled_patches(split.images.double()).numpy() for split in (data.train, data.test))
+    unit = np.square(x - x.mean(0)).sum() / len(x)
+    targets = one_hot(data.train.labels, 10).double().numpy()
+    expected = Ridge(alpha=ridge * unit).fit(x, targets).predict(new)
+    np.testing.assert_allclose(model(data.test.images).numpy(), expected, atol=1e-4)
+
+
+def test_behind_a_rectified_camera_it_is_what_many_random_kernels_come_to() -> None:
+    data, count = few(side=8), 20_000
+    model = WideClassifier(10, 7, 4, "rectified")
+    model.learn(data, (0.1,))
+    weight = torch.randn(count, 1, 7, 7, generator=Generator().manual_seed(0)) / 7
+    x, new = (
+        avg_pool2d(conv2d(split.images, weight, padding=3).relu(), 4).flatten(1)
+        for split in (data.train, data.test)
+    )
+    targets = one_hot(data.train.labels, 10)
+    expected = kernel_ridge(x @ x.T, targets, new @ x.T, (0.1,))[0].float()
+    found = model(data.test.images)
+    assert (found - expected).norm() < 0.02 * expected.norm()
+    assert not torch.allclose(found, linear_answers(data), atol=0.05)
+
+
+def linear_answers(data: Dataset) -> Tensor:
+    model = WideClassifier(10, 7, 4, "linear")
+    model.learn(data, (0.1,))
+    return model(data.test.images)
+
+
+def test_validation_images_choose_the_ridge() -> None:
+    data = few()
+    model, ridges = WideClassifier(10, 7, 4, "linear"), (1e-4, 1e-2, 1e3)
+    chosen = model.learn(data, ridges)
+    right = []
+    for ridge in ridges:
+        model.ridge = ridge
+        answers = model(data.validation.images).argmax(1)
+        right.append((answers == data.validation.labels).sum().item())
+    assert chosen != 1e3 and right[ridges.index(chosen)] == max(right) > min(right)
+
+
+def test_it_cannot_answer_before_it_has_learnt() -> None:
+    with pytest.raises(RuntimeError, match=r"must learn before it answers; call learn"):
+        WideClassifier(10, 7, 4, "linear")(torch.zeros(1, 1, 28, 28))
