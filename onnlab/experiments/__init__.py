@@ -3,6 +3,7 @@
 from onnlab.experiments.catalogue import EXPERIMENTS, SCALES
 from onnlab.experiments.catalogue.compensation import compensation
 from onnlab.experiments.catalogue.ntkd import ntkd
+from onnlab.experiments.catalogue.random_kernels import random_kernels
 from onnlab.experiments.catalogue.sclc import sclc
 from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
@@ -57,6 +58,7 @@ __all__ = [
     "gain",
     "ntkd",
     "plan",
+    "random_kernels",
     "read",
     "run",
     "sclc",

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
+import torch
 from torch import nn
 
 from onnlab.data import Dataset, available, load
 from onnlab.distill import Augmentation, compose, random_flip, random_shift
+from onnlab.hardware import WideClassifier
 from onnlab.networks import (
     AlexNet,
     HybridClassifier,
@@ -34,6 +37,23 @@ def _hybrid(
     return HybridClassifier(optics, classes, pool=4, hidden=hidden)
 
 
+def _read_out(
+    channels: int, classes: int, image_size: ImageSize, *, kernels: int, camera: str, trained: bool
+) -> HybridClassifier:
+    """Gaussian kernels, as those of the limit of infinitely many, and a read-out without a bend.
+
+    With one seed kernels start alike, whatever the camera, and whether they are trained or not.
+    """
+    drawn = torch.randn(kernels, channels, 7, 7) / (49 * channels) ** 0.5
+    weight = nn.Parameter(drawn) if trained else drawn
+    optics = IdealConvolution(channels, kernels, 7, image_size, camera, weight=weight)
+    return HybridClassifier(optics, classes, pool=4, hidden=())
+
+
+def _limit(channels: int, classes: int, image_size: ImageSize, *, camera: str) -> WideClassifier:
+    return WideClassifier(classes, 7, 4, camera)
+
+
 def _unet(channels: int, classes: int, image_size: ImageSize, *, width: int) -> UNet:
     return UNet(channels, classes, width=width, levels=3)
 
@@ -41,6 +61,9 @@ def _unet(channels: int, classes: int, image_size: ImageSize, *, width: int) -> 
 def _segmenter(channels: int, classes: int, image_size: ImageSize) -> HybridSegmenter:
     return HybridSegmenter(IdealConvolution(channels, 56, 3, image_size), classes, depth=2)
 
+
+RANDOM_CAMERAS = ("linear", "rectified")
+"""Those behind random kernels, and behind trained ones that are compared with them."""
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "LeNet": _lenet,
@@ -50,6 +73,15 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "AlexNet": AlexNet,
     "Hybrid-8": partial(_hybrid, kernels=8, hidden=(64,)),
     "Hybrid-16": partial(_hybrid, kernels=16, hidden=(256, 64)),
+    **{
+        f"Random-{kernels} {camera}": partial(_read_out, kernels=kernels, camera=camera, trained=False)
+        for kernels, camera in product((8, 64, 500, 1000), RANDOM_CAMERAS)
+    },
+    **{
+        f"Trained-8 {camera}": partial(_read_out, kernels=8, camera=camera, trained=True)
+        for camera in RANDOM_CAMERAS
+    },
+    **{f"Infinite {camera}": partial(_limit, camera=camera) for camera in RANDOM_CAMERAS},
     "UNet-8": partial(_unet, width=8),
     "UNet-16": partial(_unet, width=16),
     "Segmenter": _segmenter,
@@ -62,6 +94,9 @@ TASKS: dict[str, Callable[[], Dataset]] = {
     "camvid-cars": lambda: load("camvid").against_rest("car"),
 }
 """Data sets by name: those of :func:`onnlab.data.load`, and tasks that are made of them."""
+
+LIMITS = tuple(f"Infinite {camera}" for camera in RANDOM_CAMERAS)
+"""Networks that are solved in closed form: no epochs, no learning rates."""
 
 FRONTS = ("nonlinear", "linear", "relu-in-pool")
 """The network as it is; its strictly linear counterpart; that counterpart with a ReLU behind each pool."""

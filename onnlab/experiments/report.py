@@ -60,7 +60,7 @@ def comparisons(experiment: Experiment, found: Mapping[Row, TableRow]) -> list[C
     A row with a teacher is compared with the same network without; a network with more nonlinearities in
     front with its strictly linear form, both without a teacher. A device as it was built is compared with its
     design, and one that has learnt again from labels with the device as it was built. Devices of different
-    processes are not compared.
+    processes are not compared. An experiment may declare further pairs.
     """
     pairs = []
     for row in experiment.rows:
@@ -69,7 +69,8 @@ def comparisons(experiment: Experiment, found: Mapping[Row, TableRow]) -> list[C
             taught = row.teacher is not None and row.front == other.front
             bent = row.teacher is None and row.front != other.front == "linear"
             pair = alike and other.teacher is None and (taught or bent)
-            if (pair or _built_from(row, other)) and {row, other} <= found.keys():
+            declared = (row, other) in experiment.pairs
+            if (pair or declared or _built_from(row, other)) and {row, other} <= found.keys():
                 pairs.append((row, other, gain(found[row], found[other])))
     return pairs
 

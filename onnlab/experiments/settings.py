@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from onnlab.experiments.devices import PROCESSES
-from onnlab.experiments.parts import AUGMENTATIONS, FRONTS, KERNELS, NETWORKS, TASKS
+from onnlab.experiments.parts import AUGMENTATIONS, FRONTS, KERNELS, LIMITS, NETWORKS, TASKS
 
 VERSION = 1
 """Of the recipe: raise it when the same settings come to mean another training; all runs are made anew."""
@@ -66,7 +66,8 @@ class Row:
     data : str
         One of :data:`onnlab.experiments.parts.TASKS`.
     epochs : int
-        Passes over the training images; 0 for a device that is left as it was built.
+        Passes over the training images; 0 for a device that is left as it was built, and for a network that
+        is solved in closed form, one of :data:`onnlab.experiments.parts.LIMITS`.
     front : str
         One of :data:`onnlab.experiments.parts.FRONTS`. A counterpart starts from fresh weights, not from
         those of a trained network.
@@ -138,8 +139,8 @@ class Row:
                 raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {value!r}")
         for what in ("epochs", "batch_size", "labels"):
             value = getattr(self, what)
-            left_as_built = what == "epochs" and value == 0 and self.student is not None
-            if value is not None and value < 1 and not left_as_built:
+            untrained = self.student is not None or self.network in LIMITS
+            if value is not None and value < 1 and not (what == "epochs" and value == 0 and untrained):
                 raise ValueError(f"{what} must be at least 1, got {value}")
         for what in ("learning_rates", "label_smoothings", "temperatures", "betas"):
             values = getattr(self, what)
@@ -162,6 +163,10 @@ class Row:
             raise ValueError(
                 "temperatures or betas must be given with a teacher, and only then, got "
                 f"{self.temperatures} and {self.betas}"
+            )
+        if self.network in LIMITS and (self.epochs or self.teacher is not None or self.student is not None):
+            raise ValueError(
+                f"network {self.network!r} must have 0 epochs, no teacher and no student: it is solved"
             )
         self._check_student()
 
@@ -252,6 +257,8 @@ class Experiment:
         One of :data:`onnlab.experiments.SCALES`.
     rows : tuple of Row
         A teacher is a row, too, and comes before those that learn from it; so does a student that is built.
+    pairs : tuple of (Row, Row)
+        Rows to compare with others, besides those that :func:`onnlab.experiments.report.comparisons` finds.
 
     Raises
     ------
@@ -262,6 +269,7 @@ class Experiment:
     name: str
     scale: str
     rows: tuple[Row, ...]
+    pairs: tuple[tuple[Row, Row], ...] = ()
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):

@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import subprocess
+import time
 import traceback
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,10 +30,12 @@ from onnlab.distill import (
     segmentation_scores,
 )
 from onnlab.experiments.devices import device
+from onnlab.experiments.frozen import is_frozen, seen_by_back_end
 from onnlab.experiments.lines import Line
 from onnlab.experiments.parts import AUGMENTATIONS, KERNELS, NETWORKS, TASKS
 from onnlab.experiments.settings import VERSION, Row, Run
-from onnlab.hardware import compensate
+from onnlab.hardware import WideClassifier, compensate
+from onnlab.hardware.estimate import RIDGES
 from onnlab.hardware.fabrication import Exposed
 from onnlab.networks import HybridClassifier, HybridSegmenter, linear_counterpart
 
@@ -104,7 +107,8 @@ def execute(run: Run, place: Place) -> Line:
 def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
     """Train the network of a run, and teacher and student before it if they are not in the folder.
 
-    Of what is built, only the back end is trained. There is no history if it is left as it was built.
+    Of what is built, only the back end is trained. There is no history if it is left as it was built, or if
+    the network is solved in closed form.
     """
     row, data = run.row, _images(run)
     under_way = place.folder / f"{run.key}.state"
@@ -124,7 +128,15 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             model = build(row, _image_shape(data), len(data.classes))
-        history = fit(model, data, _objective(run, place), **settings)
+        if isinstance(model, WideClassifier):
+            model.learn(data, RIDGES)
+            return model, None
+        learner = model
+        # A teacher sees the images themselves, and augmented ones are new each time.
+        if is_frozen(model) and run.teacher is None and row.augment == "none":
+            data, learner = seen_by_back_end(model.eval(), data, place.device), model.back_end
+            settings["channels_last"] = False  # what it sees is flattened
+        history = fit(learner, data, _objective(run, place), **settings)
         save_checkpoint(_weights(run, place), model, dict(history.recipe))
     else:
         assert row.process is not None
@@ -180,17 +192,23 @@ def commit() -> str | None:
 
 def _results(run: Run, place: Place) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
+    start = time.perf_counter()
     model, history = trained(run, place)
+    elapsed = time.perf_counter() - start
     at_once = 16 if _pixels(data) else 500  # logits of pixels are as large as images
-    if run.student is None:
-        assert history is not None
-        loss, accuracy = history.best.validation_loss, history.best.validation_accuracy
-    else:  # a built camera has its noise: what counts are the answers to single pictures
+    seconds = 0.0 if history is None else float(history["seconds"].sum())
+    if not (run.teacher or run.student):  # what is no epoch counts, too: readings taken once, closed forms
+        seconds = max(seconds, elapsed)
+    if run.student is not None:
+        # A built camera has its noise: what counts are the answers to single pictures.
         assert isinstance(model, (HybridClassifier, HybridSegmenter))
         if isinstance(model, HybridClassifier):
             model = _Shown(model, _pictures(run.student, run.row.process, run.seed, place.device))
         else:
             model = Exposed(model, Generator(place.device).manual_seed(run.seed))
+    if run.student is None and history is not None:
+        loss, accuracy = history.best.validation_loss, history.best.validation_accuracy
+    else:
         scores = evaluate(model, data.validation, batch_size=at_once)
         loss, accuracy = scores.loss, scores.accuracy
     note = None
@@ -208,7 +226,7 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
         "validation_loss": loss,
         "epoch": 0 if history is None else history.kept,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seconds": 0.0 if history is None else round(float(history["seconds"].sum()), 2),
+        "seconds": round(seconds, 2),
         "data_sha256": digest,
         "data_note": place.data_note or note,
     }

@@ -93,6 +93,14 @@ def test_devices_of_two_processes_are_told_apart_and_not_compared():
     assert {row.process for row in table(lines)} == {None, "clean room", "4f laboratory"}
 
 
+def test_an_experiment_may_declare_what_else_is_compared():
+    found = found_for(teacher=[0.99, 0.98], linear=[0.90, 0.92])
+    declared = replace(TINY, pairs=((LINEAR, TEACHER), (KD, TEACHER)))  # there are no runs of KD
+    assert comparisons(TINY, found) == []
+    assert comparisons(declared, found) == [(LINEAR, TEACHER, gain(found[LINEAR], found[TEACHER]))]
+    assert comparisons(part(declared, "mnist-mini"), found) == comparisons(declared, found)
+
+
 def test_more_nonlinearities_are_compared_with_none():
     experiment = EXPERIMENTS["sclc"]("book")
     found = tables_of(experiment, read(ROOT / "results/sclc.jsonl"))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from onnlab.experiments.catalogue.compensation import compensation
 from onnlab.experiments.catalogue.ntkd import ntkd
+from onnlab.experiments.catalogue.random_kernels import random_kernels
 from onnlab.experiments.catalogue.sclc import sclc
 from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
@@ -24,5 +25,6 @@ EXPERIMENTS: dict[str, Callable[[str], Experiment]] = {
     "ntkd": ntkd,
     "segmentation": segmentation,
     "compensation": compensation,
+    "random-kernels": random_kernels,
 }
 """Experiments by name; each is called with a scale."""

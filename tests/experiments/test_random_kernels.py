@@ -1,0 +1,146 @@
+"""Random kernels: drawn by the seed, frozen, read once; and what their number can matter at all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from onnlab.data import load
+from onnlab.distill import evaluate, fit
+from onnlab.experiments import SCALES, Row, Run, Trial, check_line, random_kernels, training
+from onnlab.experiments.frozen import is_frozen, seen_by_back_end
+from onnlab.experiments.parts import LIMITS, RANDOM_CAMERAS
+from onnlab.experiments.training import Place, build, execute, trained
+from onnlab.hardware import WideClassifier
+from onnlab.networks import HybridClassifier
+from tests.experiments.helpers import few_images
+
+SHAPE = (1, 28, 28)
+ROW = Row(
+    name="rectified, 8 random", network="Random-8 rectified", data="mnist-mini", labels=100, epochs=2,
+    learning_rates=(1e-2,),
+)  # fmt: skip
+
+
+def drawn(network: str, seed: int, shape: tuple[int, int, int] = SHAPE) -> HybridClassifier:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build(replace(ROW, network=network), shape, 10)
+    assert isinstance(model, HybridClassifier)
+    return model
+
+
+def readings(network: str, x: Tensor) -> Tensor:
+    """What the read-out gets of each image from one region of the pool, ``(images, kernels)``."""
+    model = drawn(network, 0, shape=(1, 8, 8)).double()
+    with torch.no_grad():
+        return model.pool(model.optics(x))[:, :, 0, 0]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_kernels_are_frozen_where_a_row_says_random_and_each_row_has_as_many_trials(scale: str) -> None:
+    experiment = random_kernels(scale)
+    networks = {row.network: row for row in experiment.rows}
+    for network, row in networks.items():
+        if network in LIMITS:
+            assert (row.epochs, row.trials) == (0, (Trial(None),))
+            continue
+        assert len(row.trials) == 3
+        model = drawn(network, 0)
+        assert is_frozen(model) == ("random" in row.name) == network.startswith("Random")
+        counted = int(row.name.split(", ")[1].split()[0])
+        camera, hidden = row.name.split(", ")[0], "hidden" in row.name
+        assert (len(model.optics.weight), model.optics.camera) == (counted, camera)
+        assert model.nonlinearities == (camera == "rectified") + hidden
+    names = {(row.name, other.name) for row, other in experiment.pairs}
+    assert ("rectified, 8 random", "linear, 8 trained, hidden layer") in names
+    assert all((row.data, row.labels) == (other.data, other.labels) for row, other in experiment.pairs)
+
+
+def test_the_seed_draws_the_kernels_alike_for_both_cameras_and_for_training() -> None:
+    first = drawn("Random-8 linear", 3).optics.weight
+    for network in ("Random-8 linear", "Random-8 rectified", "Trained-8 linear", "Trained-8 rectified"):
+        assert torch.equal(drawn(network, 3).optics.weight, first)
+        assert not torch.equal(drawn(network, 4).optics.weight, first)
+    many = drawn("Random-1000 linear", 0).optics.weight
+    assert many.var().item() == pytest.approx(1 / 49, rel=0.03)  # standard error 0.6 %
+
+
+def test_behind_a_linear_camera_64_kernels_say_all_that_1000_say() -> None:
+    x = torch.randn(120, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    few, many = (readings(f"Random-{count} linear", x) for count in (64, 1000))
+    rank = torch.linalg.matrix_rank
+    assert rank(few) == rank(many) == rank(torch.cat([few, many], 1)) == 49
+    assert rank(readings("Random-8 linear", x)) == 8
+    few, many = (readings(f"Random-{count} rectified", x) for count in (64, 1000))
+    assert rank(few) == 64 and rank(torch.cat([few, many], 1)) == 120  # as many as images
+
+
+@pytest.mark.parametrize("camera", RANDOM_CAMERAS)
+def test_a_read_out_learns_from_readings_what_it_learns_from_images(camera: str, tmp_path: Path) -> None:
+    run = Run(replace(ROW, network=f"Random-8 {camera}"), Trial(1e-2), 5)
+    found, history = trained(run, Place(tmp_path))
+    model = drawn(run.row.network, 5)
+    light = model.optics.weight.clone()
+    data = load("mnist-mini")
+    data = replace(data, train=data.train.subset(100, 5))
+    expected = fit(model, data, epochs=2, seed=5, learning_rate=1e-2, progress=False)
+    assert history is not None
+    assert history.best.validation_loss == pytest.approx(expected.best.validation_loss, rel=1e-4)
+    for name, value in found.state_dict().items():
+        torch.testing.assert_close(value, model.state_dict()[name], atol=1e-4, rtol=1e-3)
+    assert torch.equal(found.optics.weight, light)
+
+
+def test_light_is_needed_once_for_each_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    convolve = nn.Conv2d.forward
+
+    def watched(self: nn.Conv2d, x: Tensor) -> Tensor:
+        shown.append(len(x))
+        return convolve(self, x)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", watched)
+    with few_images():
+        row = replace(ROW, labels=None, epochs=3)
+        trained(Run(row, Trial(1e-2), 0), Place(tmp_path))
+        assert sum(shown) == 100 + 50  # to train and to validate
+        shown.clear()
+        trained(Run(replace(row, augment="shift"), Trial(1e-2), 0), Place(tmp_path))
+        assert sum(shown) == 3 * (100 + 50)  # new images in every epoch
+
+
+def test_labels_and_test_images_stay_what_they_are() -> None:
+    with few_images():
+        data = training.dataset("mnist-mini")[0]
+        seen = seen_by_back_end(drawn("Random-8 linear", 0), data)
+    assert seen.train.pixels.shape == (100, 8, 7, 7)
+    assert torch.equal(seen.validation.labels, data.validation.labels)
+    assert seen.test is data.test
+
+
+def test_the_limit_becomes_a_line_without_epochs(tmp_path: Path) -> None:
+    row = replace(
+        ROW, name="limit", network="Infinite rectified", labels=20, epochs=0, learning_rates=(),
+    )  # fmt: skip
+    run = Run(row, Trial(None), 2)
+    with few_images():
+        line = execute(run, Place(tmp_path))
+        check_line({**line, "experiment": "e", "scale": "book", "row": "limit"})
+        assert (line["epoch"], line["parameters"]) == (0, 0) and line["seconds"] > 0
+        data = training.dataset("mnist-mini")[0]
+        model = WideClassifier(10, 7, 4, "rectified")
+        model.learn(replace(data, train=data.train.subset(20, 2)), training.RIDGES)
+        assert line["test_accuracy"] == evaluate(model, data.test).accuracy > 0.2
+        assert line["validation_accuracy"] == evaluate(model, data.validation).accuracy
+
+
+@pytest.mark.parametrize("change", [{"epochs": 2, "learning_rates": (1e-2,)}, {"teacher": ROW}])
+def test_what_is_solved_cannot_be_trained(change: dict) -> None:
+    limit = replace(ROW, network="Infinite linear", epochs=0, learning_rates=())
+    if "teacher" in change:
+        change = {**change, "temperatures": (4.0,), "alpha": 0.9}
+    with pytest.raises(ValueError, match="must have 0 epochs, no teacher and no student"):
+        replace(limit, **change)
