@@ -40,11 +40,10 @@ def random_shift(
     shift = torch.randint(-pixels, pixels + 1, (2, n, 1), generator=generator).to(images.device)
     rows = _mirrored(torch.arange(ny, device=images.device) - shift[0], ny)
     columns = _mirrored(torch.arange(nx, device=images.device) - shift[1], nx)
-    # One advanced index for each axis, so that every image is read at its own rows and columns.
-    which = torch.arange(n, device=images.device)[:, None, None]
-    rows, columns = rows[:, :, None], columns[:, None, :]
-    moved = images.movedim(1, -1)[which, rows, columns].movedim(-1, 1).contiguous()
-    return moved, targets[which, rows, columns] if targets.ndim == 3 else targets
+    # Where the pixels of a moved image lie in the old one, counted row by row; the same in all its channels.
+    where = (rows[:, :, None] * nx + columns[:, None, :]).flatten(1)
+    moved = images.flatten(2).gather(2, where[:, None].expand(-1, images.shape[1], -1)).view_as(images)
+    return moved, targets.flatten(1).gather(1, where).view_as(targets) if targets.ndim == 3 else targets
 
 
 def random_flip(images: Tensor, targets: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
