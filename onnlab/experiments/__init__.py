@@ -8,6 +8,7 @@ from onnlab.experiments.catalogue.sclc import sclc
 from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
 from onnlab.experiments.devices import PROCESSES, CleanRoom, Laboratory, Process
+from onnlab.experiments.energy import Meter
 from onnlab.experiments.estimates import (
     BUDGETS,
     DEVICES,
@@ -39,6 +40,7 @@ __all__ = [
     "Experiment",
     "Gain",
     "Laboratory",
+    "Meter",
     "Planned",
     "Process",
     "Progress",

@@ -37,6 +37,9 @@ RESULTS: dict[str, tuple[type, ...]] = {
 }
 """What a line holds as well if the run did not fail."""
 
+LATER: dict[str, tuple[type, ...]] = {"joules": (float, type(None))}
+"""What it may hold: lines that are older do not. ``joules`` is null where the machine does not tell."""
+
 PIXELS: dict[str, tuple[type, ...]] = {"test_miou": (float,), "validation_miou": (float,)}
 """What it holds, too, if each pixel has a label: then these decide and are shown, not the accuracies."""
 
@@ -53,7 +56,8 @@ def check_line(line: object) -> None:
         raise ValueError(f"a line must be a JSON object, got {type(line).__name__}")
     failed = line.get("error") is not None
     pixels = PIXELS if line.keys() & PIXELS.keys() else {}
-    expected = FIELDS if failed else {**FIELDS, **RESULTS, **pixels}
+    later = {name: types for name, types in LATER.items() if name in line}
+    expected = FIELDS if failed else {**FIELDS, **RESULTS, **later, **pixels}
     if line.keys() != expected.keys():
         missing, unknown = sorted(expected.keys() - line.keys()), sorted(line.keys() - expected.keys())
         raise ValueError(f"a line must hold the fields of the schema; missing {missing}, unknown {unknown}")
@@ -67,6 +71,8 @@ def check_line(line: object) -> None:
     for name in () if failed else ("test_accuracy", "validation_accuracy", *pixels):
         if not 0 <= line[name] <= 1:
             raise ValueError(f"{name} must be from 0 to 1, got {line[name]}")
+    if not failed and (line.get("joules") or 0) < 0:
+        raise ValueError(f"joules must not be negative, got {line['joules']}")
     if line["settings"].get("seed") != line["seed"]:
         raise ValueError(f"seed must be that of the settings, got {line['seed']}")
 

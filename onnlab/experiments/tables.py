@@ -37,7 +37,11 @@ class TableRow:
     scores : tuple of (int, float)
         Each seed with its test score.
     seconds : float
-        Of one training, mean over the seeds; other work on the machine counts in.
+        Of one training with its validation, mean over the seeds; other work on the machine counts in.
+    fastest : float
+        Seconds of the fastest training, of any seed and trial: that with the least other work beside it.
+    joules : float or None
+        Of one training with its validation, mean over the seeds whose machine told; other work counts in.
     notes : tuple of str
         What is unusual about the data of the runs, if anything.
     """
@@ -57,6 +61,8 @@ class TableRow:
     std: float
     scores: tuple[tuple[int, float], ...]
     seconds: float
+    fastest: float
+    joules: float | None
     notes: tuple[str, ...]
 
 
@@ -93,6 +99,7 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
         alike = [line for line in mine if _trial(line) == best]
         seeds = sorted((line["seed"], score(line, "test")) for line in alike)
         values = [value for _, value in seeds]
+        joules = [line["joules"] for line in alike if line.get("joules") is not None]
         first = mine[0]
         rows[name] = TableRow(
             experiment=first["experiment"],
@@ -110,6 +117,8 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             std=statistics.stdev(values) if len(values) > 1 else math.nan,
             scores=tuple(seeds),
             seconds=statistics.fmean(line["seconds"] for line in alike),
+            fastest=min(line["seconds"] for line in mine),
+            joules=statistics.fmean(joules) if joules else None,
             notes=tuple(sorted({line["data_note"] for line in alike if line["data_note"]})),
         )
     return rows

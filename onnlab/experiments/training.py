@@ -30,6 +30,7 @@ from onnlab.distill import (
     segmentation_scores,
 )
 from onnlab.experiments.devices import device
+from onnlab.experiments.energy import Meter
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
 from onnlab.experiments.lines import Line
 from onnlab.experiments.parts import AUGMENTATIONS, KERNELS, NETWORKS, TASKS
@@ -111,7 +112,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
     the network is solved in closed form.
     """
     row, data = run.row, _images(run)
-    under_way = place.folder / f"{run.key}.state"
+    under_way = _under_way(run, place)
     settings: dict[str, Any] = {
         "epochs": row.epochs,
         "seed": run.seed,
@@ -192,8 +193,11 @@ def commit() -> str | None:
 
 def _results(run: Run, place: Place) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
+    before = [_weights(other, place) for other in (run.teacher, run.student) if other is not None]
+    at_once_and_alone = not _under_way(run, place).exists() and all(file.exists() for file in before)
     start = time.perf_counter()
-    model, history = trained(run, place)
+    with Meter(place.device) as meter:
+        model, history = trained(run, place)
     elapsed = time.perf_counter() - start
     at_once = 16 if _pixels(data) else 500  # logits of pixels are as large as images
     seconds = 0.0 if history is None else float(history["seconds"].sum())
@@ -227,6 +231,7 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
         "epoch": 0 if history is None else history.kept,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": round(seconds, 2),
+        "joules": meter.joules if at_once_and_alone else None,
         "data_sha256": digest,
         "data_note": place.data_note or note,
     }
@@ -302,6 +307,11 @@ def _recalled(run: Run, place: Place) -> nn.Module:
 
 def _weights(run: Run, place: Place) -> Path:
     return place.folder / f"{run.key}.safetensors"
+
+
+def _under_way(run: Run, place: Place) -> Path:
+    """The file of a training that goes on after an interruption."""
+    return place.folder / f"{run.key}.state"
 
 
 def _image_shape(data: Dataset) -> tuple[int, int, int]:

@@ -31,6 +31,12 @@ def test_the_later_line_of_a_run_counts(tmp_path: Path) -> None:
     assert [line["test_accuracy"] for line in read(path)] == [0.2]
 
 
+@pytest.mark.parametrize("more", [{}, {"joules": None}, {"joules": 12.5}])
+def test_joules_may_be_told_unknown_or_not_yet_measured(more: dict[str, object], tmp_path: Path) -> None:
+    append(tmp_path / "e.jsonl", made_up(0, 0.9, **more))
+    assert read(tmp_path / "e.jsonl") == [made_up(0, 0.9, **more)]
+
+
 def without(line: dict, name: str) -> dict:
     return {key: value for key, value in line.items() if key != name}
 
@@ -46,6 +52,8 @@ def without(line: dict, name: str) -> dict:
         (made_up(0, float("nan")), "test_accuracy must be finite"),
         (made_up(0, "0.9"), "test_accuracy must be float"),
         (made_up(0, 0.9, seconds=True), "seconds must be float"),
+        (made_up(0, 0.9, joules="3"), "joules must be float or NoneType"),
+        (made_up(0, 0.9, joules=-1.0), "joules must not be negative"),
         ({**made_up(1, 0.9), "seed": 2}, "seed must be that of the settings"),
         (made_up(0, 0.9, error="ValueError"), "unknown"),
     ],

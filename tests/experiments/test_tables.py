@@ -126,6 +126,14 @@ def test_seconds_are_a_mean_and_notes_are_kept_once() -> None:
     assert row.seconds == pytest.approx(12) and row.notes == ("as JPEG",)
 
 
+def test_the_fastest_training_counts_whatever_its_trial_and_joules_are_a_mean_of_those_known() -> None:
+    lines = [made_up(seed, 0.9, seconds=10.0 + seed) for seed in range(3)]
+    lines.append(made_up(0, 0.8, validation=0.4, rate=0.1, seconds=4.0, joules=900.0))  # was not chosen
+    assert table(lines)[0].fastest == 4 and table(lines)[0].joules is None
+    told = [made_up(3, 0.9, joules=100.0), made_up(4, 0.9, joules=200.0), made_up(5, 0.9, joules=None)]
+    assert table([*lines, *told])[0].joules == pytest.approx(150)
+
+
 def test_the_text_shows_every_row() -> None:
     text = format_table(table([made_up(0, 0.9), made_up(1, 0.91), made_up(0, 0.8, row="KD")]))
     head, *rows = text.splitlines()

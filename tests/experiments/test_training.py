@@ -1,5 +1,6 @@
 """One run: what it trains on, what it is taught by, and what it writes down."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from onnlab.data import load
 from onnlab.data.sources import SOURCES
 from onnlab.distill import KD as KDObjective
 from onnlab.distill import NTKD, CrossEntropy, Dice, evaluate, segmentation_scores
-from onnlab.experiments import Row, Run, Trial, check_line, training
+from onnlab.experiments import Row, Run, Trial, check_line, energy, training
 from onnlab.experiments.devices import device
 from onnlab.experiments.settings import run_of
 from onnlab.experiments.training import Place, dataset, execute, trained
@@ -95,6 +96,21 @@ def small() -> Iterator[None]:
     """Few images, for devices take their time to read them."""
     with few_images():
         yield
+
+
+def test_a_line_holds_the_joules_of_one_training_and_none_of_a_part_or_of_two(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = itertools.count(10.0, 2.5)
+    monkeypatch.setattr(energy, "packages", lambda: [energy.Counter(lambda: next(counted), 1e6)])
+    place = Place(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *arguments, **options: None)  # what is left of an interruption
+        assert execute(first_run(TEACHER), place)["joules"] == 2.5
+    interrupted = execute(first_run(TEACHER), place)
+    assert interrupted["error"] is None and interrupted["joules"] is None
+    assert execute(first_run(KD), place)["joules"] == 2.5
+    assert execute(first_run(KD, seed=4), place)["joules"] is None  # its teacher had to be trained along
 
 
 def first_run(row: Row, seed: int = 3) -> Run:
