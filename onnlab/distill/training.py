@@ -94,10 +94,12 @@ def fit(
     device : str or device
         For example ``"cuda"``. All images are moved there, as bytes.
     autocast : bool
-        Compute in bfloat16 where PyTorch holds it to be safe. Meant for GPUs.
+        Compute in bfloat16 where PyTorch holds it to be safe; weights stay in float32. Meant for GPUs: on a
+        processor that has instructions for it, the larger CNNs gain and small networks lose.
     channels_last : bool
         Keep the channels of a pixel beside each other in memory. Convolutions between many channels take up
-        to half the time; a network that calls ``view`` on its feature maps has to call ``reshape`` instead.
+        to half the time, one convolution with a pool behind it takes longer; a network that calls ``view``
+        on its feature maps has to call ``reshape`` instead.
     fixed_batches : bool
         Cut the training images into batches once, by the seed, and change only the order of these: for
         objectives such as :class:`NTKD` that remember what they computed for a batch.

@@ -121,7 +121,6 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         "augment": AUGMENTATIONS[row.augment],
         "checkpoint": under_way,
         "device": place.device,
-        "channels_last": True,
         "fixed_batches": _fixed_batches(row),
         "progress": place.progress,
     }
@@ -136,7 +135,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         # A teacher sees the images themselves, and augmented ones are new each time.
         if is_frozen(model) and run.teacher is None and row.augment == "none":
             data, learner = seen_by_back_end(model.eval(), data, place.device), model.back_end
-            settings["channels_last"] = False  # what it sees is flattened
+        settings["channels_last"] = channels_last(model)
         history = fit(learner, data, _objective(run, place), **settings)
         save_checkpoint(_weights(run, place), model, dict(history.recipe))
     else:
@@ -146,9 +145,19 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
             return model, None
         theirs = _images(run.student)
         fraction = len(data.train) / len(theirs.train)
+        settings["channels_last"] = channels_last(model)
         history = compensate(model, theirs, _objective(run, place), fraction, **settings)
     under_way.unlink(missing_ok=True)
     return model, history
+
+
+def channels_last(model: nn.Module) -> bool:
+    """Whether a network learns faster with the channels of a pixel beside each other, as measured on a CPU.
+
+    A single convolution in front of a pool and linear layers does not: gradients come back from these in the
+    other layout, and are copied. ``tests/benchmarks/bench_training.py`` prints the ratios.
+    """
+    return not isinstance(model, HybridClassifier)
 
 
 def _images(run: Run) -> Dataset:
@@ -273,7 +282,9 @@ def _objective(run: Run, place: Place) -> Objective:
     labels = sum(overlap, labels)
     if run.teacher is None:
         return labels
+    # The layout of its weights is that in which a convolution works, whatever that of the images.
     teacher = _recalled(run.teacher, place)
+    teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its annotations
     answers: Objective | None = None
     if trial.temperature is not None and row.alpha is not None:
         answers = sum(overlap, KD(teacher, trial.temperature, row.alpha))

@@ -113,6 +113,17 @@ def test_a_line_holds_the_joules_of_one_training_and_none_of_a_part_or_of_two(
     assert execute(first_run(KD, seed=4), place)["joules"] is None  # its teacher had to be trained along
 
 
+@pytest.mark.parametrize(("row", "channels_last"), [(TEACHER, True), (HYBRID, False)])
+def test_a_hybrid_classifier_learns_in_the_layout_of_its_pool_and_its_teacher_answers_in_its_own(
+    row: Row, channels_last: bool, tmp_path: Path, seen: list[dict], small: None
+) -> None:
+    trained(first_run(row), Place(tmp_path))
+    assert seen[-1]["channels_last"] is channels_last
+    if row.teacher is not None:
+        weights = [p for p in seen[-1]["objective"].teacher.parameters() if p.ndim == 4]
+        assert weights and all(p.is_contiguous(memory_format=torch.channels_last) for p in weights)
+
+
 def first_run(row: Row, seed: int = 3) -> Run:
     return run_of(row, row.trials[0], seed, lambda other: other.trials[0])
 
