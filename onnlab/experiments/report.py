@@ -119,6 +119,30 @@ def results_table(
     return layout(head, lines, (0, len(head) - 2))
 
 
+def speed_table(
+    experiment: Experiment, found: Mapping[Row, TableRow], layout: Layout = markdown_table
+) -> str:
+    """Return how fast each row learns, and by how many joules where they are known.
+
+    Images a second are epochs times labels over the seconds of the fastest training; the passes over the
+    validation images take time, too, and do not count as images. Rows that learn from all images of a data
+    set are left out: their lines do not tell how many these are.
+    """
+    rows = [(row, row.labels, found[row]) for row in experiment.rows if row in found and row.labels]
+    timed = [(row, labels, one) for row, labels, one in rows if row.epochs]
+    head = ["Row", "Network", "Labels", "Epochs", "Seconds", "Images a second"]
+    rates = [f"{row.epochs * labels / one.fastest:.0f}" for row, labels, one in timed]
+    lines = [
+        [row.name, row.network, str(labels), str(row.epochs), f"{one.fastest:.1f}", rate]
+        for (row, labels, one), rate in zip(timed, rates, strict=True)
+    ]
+    if any(one.joules is not None for _, _, one in timed):
+        head.append("Joules")
+        for line, (_, _, one) in zip(lines, timed, strict=True):
+            line.append("" if one.joules is None else f"{one.joules:.0f}")
+    return layout(head, lines, (0, 1))
+
+
 def gains_table(
     experiment: Experiment, found: Mapping[Row, TableRow], layout: Layout = markdown_table
 ) -> str:

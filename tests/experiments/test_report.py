@@ -20,6 +20,7 @@ from onnlab.experiments.report import (
     part,
     readme_tables,
     results_table,
+    speed_table,
     with_tables,
 )
 from onnlab.experiments.settings import any_run
@@ -61,6 +62,19 @@ def test_each_row_stands_with_mean_spread_seeds_and_what_was_chosen():
     assert len(shown) == 4  # the teacher has no runs
     assert shown[2].startswith("| linear | 91.00 ± 1.41 | 2 | learning rate 0.001, of 1 |")
     assert shown[3].startswith("| KD | 95.00 | 1 | learning rate 0.001, temperature 4, of 1 |")
+
+
+def test_images_a_second_are_epochs_times_labels_over_the_seconds_of_the_fastest_training():
+    few, some = replace(LINEAR, labels=60, epochs=4), replace(LINEAR, labels=None)
+    experiment = replace(TINY, rows=(TEACHER, few, some))
+    slow, fast = ([one] for one in lines_of(few, [0.9, 0.9]))
+    known = [{**slow[0], "seconds": 9.0}, {**fast[0], "seconds": 1.5}]
+    found = tables_of(experiment, [*known, *lines_of(some, [0.9])])
+    *_, row = shown = speed_table(experiment, found).splitlines()
+    assert len(shown) == 3  # one has no runs, and the other does not tell how many images it saw
+    assert row == "| linear | LeNet | 60 | 4 | 1.5 | 160 |"
+    found = tables_of(experiment, [{**line, "joules": 12.0} for line in known])
+    assert speed_table(experiment, found).splitlines()[-1] == "| linear | LeNet | 60 | 4 | 1.5 | 160 | 12 |"
 
 
 def test_a_student_is_compared_with_itself_without_a_teacher():

@@ -1,4 +1,4 @@
-"""``{results}``: tables and a figure of one experiment, from the lines in ``results/``."""
+"""``{results}`` and ``{speed}``: tables and a figure of one experiment, from the lines in ``results/``."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from onnlab.experiments.report import (
     percent,
     results_table,
     score_name,
+    speed_table,
 )
 from onnlab.viz import PALETTE, style, subplots
 
@@ -28,6 +29,7 @@ PICTURES = "_build/results"  # inside the source folder, where Sphinx looks for 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("results", Results)
+    app.add_directive("speed", Speed)
 
 
 def markdown(experiment: Experiment, found: dict[Row, TableRow], seeds: int, picture: str = "") -> str:
@@ -90,29 +92,45 @@ def dot_plot(found: dict[Row, TableRow]) -> Figure:
     return fig
 
 
-class Results(SphinxDirective):
-    """Show one experiment at one scale, on one data set."""
+class Speed(SphinxDirective):
+    """Show how fast the rows of one experiment learn, at one scale and on one data set."""
 
     required_arguments = 1
     option_spec: ClassVar[dict[str, Any]] = {
         "scale": lambda text: directives.choice(text, SCALES),
         "data": directives.unchanged_required,
-        "seeds": directives.positive_int,
     }
 
     def run(self) -> list[nodes.Node]:
-        name, source = self.arguments[0], Path(self.env.srcdir)
-        path = source / LINES / f"{name}.jsonl"
-        self.env.note_dependency(str(path))
-        experiment = part(EXPERIMENTS[name](self.options["scale"]), self.options["data"])
-        found = tables_of(experiment, read(path))
+        return self.parsed(speed_table(*self.found()))
+
+    def found(self) -> tuple[Experiment, dict[Row, TableRow]]:
+        """The rows that are asked for, and what their lines come to."""
+        experiment = part(EXPERIMENTS[self.arguments[0]](self.options["scale"]), self.options["data"])
+        self.env.note_dependency(str(self.path))
+        return experiment, tables_of(experiment, read(self.path))
+
+    @property
+    def path(self) -> Path:
+        return Path(self.env.srcdir) / LINES / f"{self.arguments[0]}.jsonl"
+
+    def parsed(self, text: str) -> list[nodes.Node]:
+        shown = nodes.container(classes=["onnlab-results"])
+        self.state.nested_parse(StringList(text.splitlines(), source=str(self.path)), 0, shown)
+        return [shown]
+
+
+class Results(Speed):
+    """Show one experiment at one scale, on one data set."""
+
+    option_spec: ClassVar[dict[str, Any]] = {**Speed.option_spec, "seeds": directives.positive_int}
+
+    def run(self) -> list[nodes.Node]:
+        experiment, found = self.found()
         picture = ""
         if found:
             picture = f"/{PICTURES}/{label(experiment)}.png"
-            file = source / picture.removeprefix("/")
+            file = Path(self.env.srcdir) / picture.removeprefix("/")
             file.parent.mkdir(parents=True, exist_ok=True)
             dot_plot(found).savefig(file, dpi=192)
-        text = markdown(experiment, found, self.options["seeds"], picture)
-        shown = nodes.container(classes=["onnlab-results"])
-        self.state.nested_parse(StringList(text.splitlines(), source=str(path)), 0, shown)
-        return [shown]
+        return self.parsed(markdown(experiment, found, self.options["seeds"], picture))
