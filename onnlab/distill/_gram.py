@@ -1,15 +1,15 @@
 """Inner products of the gradients of two batches, from the factors that the rules give."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
-from onnlab.distill.layers import Affine, Scales, Use
+from onnlab.distill.layers import Affine, Norm, Scales, Use
 
-BLOCK = 128  # rows at a time of a symmetric matrix, of which only one half is computed
+BLOCK = 64  # rows at a time of a symmetric matrix, of which only one half is computed
 
 
 class Part:
@@ -25,40 +25,79 @@ class Part:
 
     def __init__(self, uses: Sequence[tuple[int, Use]], scales: Scales) -> None:
         self.uses, self.scales = uses, scales
-        self.affine = [use for _, use in uses if isinstance(use, Affine)]
+        self.affine = isinstance(uses[0][1], Affine)
         self._inputs: Tensor | None = None
 
     def inputs(self) -> Tensor:
-        """Return the factor without outputs, ``(n, groups, k, positions)``: computed once."""
+        """Return the factor without outputs, ``(n, groups, positions, k)``: computed once."""
         if self._inputs is None:
-            self._inputs = torch.cat([use.inputs(self.scales) for use in self.affine], dim=-1)
+            parts = [use.inputs(self.scales) for _, use in self.uses if isinstance(use, Affine)]
+            self._inputs = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
         return self._inputs
 
     def outputs(self, deltas: Sequence[Tensor]) -> Tensor:
-        """Return the factor with outputs, ``(n, r, groups, rows, positions)``."""
-        parts = [use.outputs(deltas[number][:, None]) for number, use in self.uses if isinstance(use, Affine)]
-        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        """Return what the deltas ``(r, n, ...)`` of ``r`` outputs say of this part.
 
-    def gradient(self, deltas: Sequence[Tensor]) -> Tensor:
-        """Return the gradients ``(n, r, entries)``."""
-        total = self.uses[0][1].gradient(deltas[self.uses[0][0]][:, None], self.scales)
-        for number, use in self.uses[1:]:
-            total = total + use.gradient(deltas[number][:, None], self.scales)
-        return total
-
-    def few_positions(self, outputs: Tensor, directions: int) -> bool:
-        """Tell whether products of positions cost less than gradients, for so many directions at a time."""
-        k, positions = self.inputs().shape[2:]
-        rows = outputs.shape[3] * directions
-        return positions**2 * (k + rows) <= 2 * k * rows
-
-    def size(self, outputs: Tensor) -> int:
-        """Return the number of entries of the gradients, or of the second factor if that is larger."""
-        k, positions = self.inputs().shape[2:]
-        return outputs.numel() // positions * max(k, positions)
+        Of an affine layer it is the other factor, ``(r, n, groups, rows, positions)``; of another one the
+        gradients themselves, ``(r, n, entries)``.
+        """
+        if self.affine:
+            parts = [use.outputs(deltas[number]) for number, use in self.uses if isinstance(use, Affine)]
+            return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+        gradients = [
+            use.gradient(deltas[number], self.scales) for number, use in self.uses if isinstance(use, Norm)
+        ]
+        return torch.stack(gradients).sum(0) if len(gradients) > 1 else gradients[0]
 
 
-def by_positions(one: Part, left: Tensor, two: Part, right: Tensor, full: bool) -> Tensor:
+def add_part(
+    total: Tensor, one: Part, left: Tensor, two: Part | None, right: Tensor, full: bool, entries: int
+) -> Tensor:
+    """Add the kernel of a part, in the way that costs least.
+
+    Parameters
+    ----------
+    total : Tensor
+        ``(n, m)``, or ``(r * n, r * m)`` if ``full``.
+    one, two : Part
+        The part in two batches of ``n`` and ``m`` images; ``two`` is None if both are one, of which only the
+        lower half counts.
+    left, right : Tensor
+        Their :meth:`Part.outputs`.
+    full : bool
+        Keep the pairs of outputs, or add up over equal ones.
+    entries : int
+        Largest number of entries of a gradient that are held for each image.
+    """
+    if not one.affine:
+        return add_gradients(total, left, None if two is None else right, full)
+    u, v = one.inputs(), None if two is None else two.inputs()
+    positions, k = u.shape[2:]
+    rows = left.shape[3] * len(left)
+    if positions**2 * (k + rows) <= 2 * k * rows:
+        return total + by_positions(u, left, u if v is None else v, right, full)
+    step = max(1, entries // (u.shape[1] * k))
+    if not full:
+        d, e = _side_by_side(left), None if v is None else _side_by_side(right)
+        product: Tensor = _Products.apply(u, d[0], v, None if e is None else e[0], step)
+        return total + product
+    for chunk in _chunks(left.shape[3], step):
+        g = (left[..., chunk, :] @ u).flatten(2)
+        h = None if v is None else (right[..., chunk, :] @ v).flatten(2)
+        total = add_gradients(total, g, h, full)
+    return total
+
+
+def _side_by_side(d: Tensor) -> Tensor:
+    """Deltas of several outputs as if they were more rows of one: ``(1, n, groups, r * rows, positions)``."""
+    return d.permute(1, 2, 0, 3, 4).flatten(2, 3)[None]
+
+
+def _chunks(rows: int, step: int) -> Iterator[slice]:
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def by_positions(u: Tensor, d: Tensor, v: Tensor, e: Tensor, full: bool) -> Tensor:
     r"""Return the kernel of a layer from products of positions.
 
     .. math:: \Big\langle \sum_p \delta_{ip} u_{ip}^T, \sum_q \delta_{jq} u_{jq}^T \Big\rangle
@@ -68,74 +107,43 @@ def by_positions(one: Part, left: Tensor, two: Part, right: Tensor, full: bool) 
 
     Parameters
     ----------
-    one, two : Part
-        The layer in two batches of ``n`` and ``m`` images.
-    left, right : Tensor
-        Their :meth:`Part.outputs`, for all directions.
+    u, v : Tensor
+        Inputs ``(n, groups, positions, k)`` and ``(m, ...)``.
+    d, e : Tensor
+        Deltas ``(r, n, groups, rows, positions)`` and ``(r, m, ...)``.
     full : bool
-        Keep the pairs of directions, or add up over equal ones.
+        Keep the pairs of outputs, or add up over equal ones.
 
     Returns
     -------
     Tensor
-        ``(n, m)``, or ``(n * r, m * r)``.
+        ``(n, m)``, or ``(r * n, r * m)``.
     """
-    us, vs = (part.inputs().permute(1, 0, 3, 2).flatten(1, 2) for part in (one, two))
-    n, r, groups, _, positions = left.shape
-    m = len(right)
-    if full:
-        left, right = (d.flatten(0, 1)[:, None] for d in (left, right))
-    ds, es = (d.permute(2, 0, 4, 1, 3).flatten(3).flatten(1, 2) for d in (left, right))
-    inner, outer = us @ vs.mT, ds @ es.mT  # both (groups, images * positions, images * positions)
+    (r, n, groups, _, positions), m = d.shape, len(v)
+    us, vs = (factor.transpose(0, 1).flatten(1, 2) for factor in (u, v))
+    inner = (us @ vs.mT).view(groups, 1, n, positions, 1, m, positions)
     if not full:
-        product = inner * outer
-        if positions == 1:
-            return product.sum(0)
-        return product.reshape(groups, n, positions, m, positions).sum((0, 2, 4))
-    inner = inner.reshape(groups, n, 1, positions, m, 1, positions)
-    product = inner * outer.reshape(groups, n, r, positions, m, r, positions)
-    return product.sum((0, 3, 6)).flatten(2).flatten(0, 1)
+        r, d, e = 1, _side_by_side(d), _side_by_side(e)
+    ds, es = (factor.permute(2, 0, 1, 4, 3).flatten(1, 3) for factor in (d, e))
+    outer = (ds @ es.mT).view(groups, r, n, positions, r, m, positions)
+    if positions == groups == 1:
+        return (inner * outer).reshape(r * n, r * m)
+    return (inner * outer).sum((0, 3, 6)).view(r * n, r * m)
 
 
-def add_by_gradients(
-    total: Tensor,
-    one: Part,
-    left: Tensor,
-    two: Part | None,
-    right: Tensor | None,
-    full: bool,
-    entries: int,
-    keep: bool,
-) -> Tensor:
-    """Add the kernel of a layer with many positions: some rows of the gradients at a time.
-
-    ``two`` and ``right`` are None if both batches are one. ``entries`` bounds what is held for each image.
-    Where there will be a way back, the gradients are made again on it, unless they are few and ``keep`` is
-    set.
-    """
-    _, r, groups, rows, _ = left.shape
-    inputs = one.inputs()
-    others = None if two is None else two.inputs()
-    step = max(1, entries // (r * groups * inputs.shape[2]))
-    for start in range(0, rows, step):
-        chunk = slice(start, start + step)
-        d, e = left[:, :, :, chunk], None if right is None else right[:, :, :, chunk]
-        if torch.is_grad_enabled() and not keep:
-            product = partial(_products, full=full)
-            total = total + checkpoint(
-                product, inputs, d, others, e, use_reentrant=False, preserve_rng_state=False
-            )
-        else:
-            a = _gradients(inputs, d, full)
-            b = None if others is None or e is None else _gradients(others, e, full)
-            total = add_products(total, a, b)
-    return total
+def add_gradients(total: Tensor, left: Tensor, right: Tensor | None, full: bool) -> Tensor:
+    """Add the products of gradients ``(r, n, entries)``; without ``right``, those of ``left`` with itself."""
+    g, h = (None if x is None else _rows(x, full) for x in (left, right))
+    assert g is not None
+    return total + g @ (g if h is None else h).T if torch.is_grad_enabled() else _add(total, g, h)
 
 
-def add_products(total: Tensor, left: Tensor, right: Tensor | None) -> Tensor:
-    """Return ``total + left @ right.T``; without ``right`` its lower half, from ``left`` alone."""
-    if torch.is_grad_enabled():
-        return total + left @ (left if right is None else right).T
+def _rows(gradients: Tensor, full: bool) -> Tensor:
+    return gradients.flatten(0, 1) if full else gradients.transpose(0, 1).flatten(1)
+
+
+def _add(total: Tensor, left: Tensor, right: Tensor | None) -> Tensor:
+    """Add ``left @ right.T`` in place; without ``right`` the lower half of ``left @ left.T``."""
     if right is not None:
         return total.addmm_(left, right.T)
     for start in range(0, len(left), BLOCK):
@@ -144,21 +152,42 @@ def add_products(total: Tensor, left: Tensor, right: Tensor | None) -> Tensor:
     return total
 
 
-def _products(u: Tensor, d: Tensor, v: Tensor | None, e: Tensor | None, full: bool) -> Tensor:
-    left = _gradients(u, d, full)
-    return left @ (left if v is None or e is None else _gradients(v, e, full)).T
+class _Products(torch.autograd.Function):
+    """Kernel of a layer with many positions: some rows of the gradients ``d @ u`` at a time.
+
+    They are never all held, so the way back makes them once more.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, d: Tensor, v: Tensor | None, e: Tensor | None, step: int) -> Tensor:
+        ctx.save_for_backward(u, d, v, e)
+        ctx.step = step
+        total = u.new_zeros(len(u), len(u if v is None else v))
+        for rows in _chunks(d.shape[2], step):
+            right = None if v is None or e is None else (e[:, :, rows] @ v).flatten(1)
+            _add(total, (d[:, :, rows] @ u).flatten(1), right)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        u, d, v, e = ctx.saved_tensors
+        needed = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
+        du, dd, dv, de = (torch.zeros_like(factor) if wanted else None for factor, wanted in needed)
+        for rows in _chunks(d.shape[2], ctx.step):
+            g = (d[:, :, rows] @ u).flatten(1)
+            if v is None:
+                _back(rows, (slope + slope.T) @ g, u, d, du, dd)
+            else:
+                _back(rows, slope @ (e[:, :, rows] @ v).flatten(1), u, d, du, dd)
+                _back(rows, slope.T @ g, v, e, dv, de)
+        return du, dd, dv, de, None
 
 
-def _gradients(inputs: Tensor, outputs: Tensor, full: bool) -> Tensor:
-    """Gradients as rows: one for each image, or for each image and direction."""
-    n, r, _, rows, _ = outputs.shape
-    # All directions side by side: one large product is faster than many small ones.
-    product = outputs.transpose(1, 2).flatten(2, 3) @ inputs.mT
-    if not full:
-        return product.flatten(1)
-    return product.unflatten(2, (r, rows)).transpose(1, 2).reshape(n * r, -1)
-
-
-def as_rows(gradients: Tensor, full: bool) -> Tensor:
-    """Rows ``(n, r * entries)`` or ``(n * r, entries)`` from ``(n, r, entries)``."""
-    return gradients.flatten(0, 1) if full else gradients.flatten(1)
+def _back(rows: slice, slope: Tensor, u: Tensor, d: Tensor, du: Tensor | None, dd: Tensor | None) -> None:
+    """Turn the slope by the gradients ``d[:, :, rows] @ u`` into those by the two factors."""
+    slope = slope.view(*d.shape[:2], -1, u.shape[3])
+    if du is not None:
+        du += d[:, :, rows].mT @ slope
+    if dd is not None:
+        dd[:, :, rows] = slope @ u.mT

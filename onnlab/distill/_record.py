@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
 from onnlab.distill._rules import RULES
 from onnlab.distill.layers import Affine, Step, Use
@@ -30,6 +29,8 @@ from onnlab.networks.spectra import crop_spectrum, from_spectrum, to_spectrum
 DROPOUTS = (
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, F.rrelu,
 )  # fmt: skip
+TOGETHER = 2**23  # entries of deltas that go through the network at a time
+NORMS = (F.layer_norm, F.group_norm, F.instance_norm)
 POOLS = (F.avg_pool2d, F.adaptive_avg_pool2d)
 
 Names = tuple[str | None, str | None]  # of weight and bias
@@ -37,14 +38,15 @@ Names = tuple[str | None, str | None]  # of weight and bias
 
 @dataclass
 class Tap:
-    """One call of a layer: the uses of its parameters, and the place of its output in the graph.
+    """One call of a layer: the uses of its parameters, and its output's place in the graph and size.
 
-    ``behind`` are the linear steps that follow, each with the place behind it.
+    ``behind`` are the linear steps that follow, each with the place behind it and the size there.
     """
 
     edge: GradientEdge
+    entries: int
     uses: list[tuple[Names, Use]]
-    behind: list[tuple[GradientEdge, Step]] = field(default_factory=list)
+    behind: list[tuple[GradientEdge, int, Step]] = field(default_factory=list)
 
 
 @dataclass
@@ -59,14 +61,14 @@ class Record:
         The calls that a rule covers.
     uncovered : set of str
         Parameters that also enter somewhere else, so that no rule holds for them.
-    layer_norm : bool
-        Whether the model called ``layer_norm``.
+    normed : bool
+        Whether the model called a norm of each image, whose derivatives vmap gets wrong.
     """
 
     outputs: Tensor
     taps: list[Tap]
     uncovered: set[str]
-    layer_norm: bool
+    normed: bool
 
     @property
     def clear(self) -> bool:
@@ -92,21 +94,36 @@ class Record:
                     found.setdefault(names, []).append((number, use))
         return found
 
-    def deltas(self, direction: Tensor, differentiable: bool) -> list[Tensor]:
-        """Return the derivative of ``outputs @ direction`` by what each tap sees, ``(n, ...)``."""
+    @property
+    def together(self) -> int:
+        """How many directions are to go through the network at a time."""
+        return max(1, TOGETHER // max(1, sum(tap.entries for tap in self.taps)))
+
+    def deltas(self, directions: Tensor, differentiable: bool) -> list[Tensor]:
+        """Return the derivatives of ``outputs @ direction`` by what each tap sees, ``(r, n, ...)``."""
         if not self.taps:
             return []
-        edges = [tap.edge for tap in self.taps]
-        return list(
-            torch.autograd.grad(
-                self.outputs,
-                edges,
-                direction.expand_as(self.outputs),
-                retain_graph=True,
-                create_graph=differentiable,
-                materialize_grads=True,
-            )
+        groups = directions.split(self.together)
+        parts = [found for group in groups for found in self._way_back(group, differentiable)]
+        return parts[0] if len(parts) == 1 else [torch.cat(part) for part in zip(*parts, strict=True)]
+
+    def _way_back(self, directions: Tensor, differentiable: bool) -> list[list[Tensor]]:
+        """Let directions go together, or one after the other if PyTorch cannot."""
+        back = partial(
+            torch.autograd.grad,
+            self.outputs,
+            [tap.edge for tap in self.taps],
+            retain_graph=True,
+            create_graph=differentiable,
+            materialize_grads=True,
         )
+        slopes = directions[:, None].expand(-1, *self.outputs.shape)
+        if len(directions) > 1 and not self.normed:
+            try:
+                return [list(back(slopes, is_grads_batched=True))]
+            except RuntimeError:  # for some functions vmap has no rule
+                pass
+        return [[delta[None] for delta in back(slope)] for slope in slopes]
 
 
 def record(model: nn.Module, parameters: dict[str, nn.Parameter], x: Tensor, differentiable: bool) -> Record:
@@ -149,7 +166,7 @@ def record(model: nn.Module, parameters: dict[str, nn.Parameter], x: Tensor, dif
         != len(kinds.get(name, []))
         or len(set(kinds.get(name, []))) > 1
     }
-    return Record(outputs, watch.taps, uncovered, watch.layer_norm)
+    return Record(outputs, watch.taps, uncovered, watch.normed)
 
 
 def _one_row_each(outputs: object, n: int) -> Tensor:
@@ -175,16 +192,16 @@ class _Watch(TorchFunctionMode):
         self.entering, self.samples = entering, samples
         self.names = {id(value): name for name, value in entering.values()}
         self.taps: list[Tap] = []
-        self.layer_norm = False
+        self.normed = False
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        args, kwargs = tree_map(self._stand_in, (tuple(args), kwargs or {}))
-        assert isinstance(args, tuple)
+        args = tuple(map(self._stand_in, args))
+        kwargs = {key: self._stand_in(value) for key, value in (kwargs or {}).items()}
         if func in DROPOUTS or func is F.batch_norm or func is F.instance_norm:
             _refuse_mixing(func, args, kwargs)
-        self.layer_norm |= func is F.layer_norm
+        self.normed |= func in NORMS
         output = func(*args, **kwargs)
         if func in RULES:
             self._note(RULES[func](*args, **kwargs), output)
@@ -193,13 +210,15 @@ class _Watch(TorchFunctionMode):
         return output
 
     def _stand_in(self, value: Any) -> Any:
+        if type(value) in (list, tuple):
+            return type(value)(map(self._stand_in, value))
         return self.entering[id(value)][1] if id(value) in self.entering else value
 
     def _note(self, uses: list[tuple[Any, Any, Use]], output: Tensor) -> None:
         named = [((self.names.get(id(w)), self.names.get(id(b))), use) for w, b, use in uses]
         entering = [(names, use) for names, use in named if names != (None, None)]
         if entering and output.requires_grad and len(output) == len(entering[0][1].x) == self.samples:
-            self.taps.append(Tap(get_gradient_edge(output), entering))
+            self.taps.append(Tap(get_gradient_edge(output), output.numel(), entering))
 
     def _note_step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         image, *settings = args
@@ -209,7 +228,8 @@ class _Watch(TorchFunctionMode):
         for tap in self.taps:
             last = tap.behind[-1][0] if tap.behind else tap.edge
             if last[:2] == before:
-                tap.behind.append((get_gradient_edge(output), Step(func, settings, kwargs, image.shape[2:])))
+                step = Step(func, settings, kwargs, image.shape[2:])
+                tap.behind.append((get_gradient_edge(output), output.numel(), step))
 
 
 def _crops(index: Any) -> bool:
@@ -224,10 +244,10 @@ def _crops(index: Any) -> bool:
 
 def _move_behind(tap: Tap, counts: Counter[Any]) -> None:
     """Take the deltas of a convolution behind an average pool, if the pool is all that its result goes to."""
-    for edge, step in tap.behind:
+    for edge, entries, step in tap.behind:
         if counts[tap.edge[:2]] != 1 or not all(isinstance(u, Affine) and u.linear for _, u in tap.uses):
             return
-        tap.edge = edge
+        tap.edge, tap.entries = edge, entries
         for _, use in tap.uses:
             if isinstance(use, Affine):
                 use.behind.append(step)

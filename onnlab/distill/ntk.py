@@ -1,20 +1,17 @@
 """The empirical tangent kernel: what a network looks like to gradient descent."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from onnlab.distill._gram import Part, add_by_gradients, add_products, as_rows, by_positions
+from onnlab.distill._gram import Part, add_gradients, add_part
 from onnlab.distill._record import Names, Record, record
 from onnlab.optics._check import finite_number, one_of, whole_number
 
 ENTRIES = 2**24  # gradient entries that are held at a time: 64 MiB in float32
-KEPT = 2**24  # entries of a layer that may be held for all outputs at once
-GROUP = 64  # outputs whose deltas are held at a time, for layers with few positions
 
 REST: Names = (None, None)  # stands for all parameters without a rule
 Weights = Mapping[nn.Parameter, float]
@@ -37,7 +34,7 @@ def ntk(
         \frac{\partial f_c(x_j)}{\partial\theta}
 
     over all outputs :math:`c` and parameters :math:`\theta`, with weights :math:`w_\theta = 1` unless given.
-    It is exact, and differentiable in the parameters unless gradients are switched off.
+    It is exact, and can be differentiated once by the parameters, unless gradients are switched off.
 
     Linear layers, convolutions and transposed ones, average pools behind them, BatchNorm, LayerNorm and
     GroupNorm are contracted layer by layer, as modules and as functions; spectral and optical layers without
@@ -106,15 +103,12 @@ def ntk(
                 side.uncovered = uncovered
                 sides.append(_Side(model, named, weights, images, side))
         outputs = one.outputs.shape[1]
-        if projections is None:
-            directions = (F.one_hot(torch.tensor(c), outputs).to(x) for c in range(outputs))
-        else:
-            directions = iter(_directions(outputs, projections, generator).to(x))
-        kernel = _contract(sides[0], sides[1] if two else None, directions, full, chunk)
+        rows = None if projections is None else _directions(outputs, projections, generator).to(x)
+        kernel = _contract(sides[0], sides[1] if two else None, rows, full, chunk)
     if two is None:
         kernel = kernel.tril() + kernel.tril(-1).mT
     if full:
-        return kernel.unflatten(1, (-1, outputs)).unflatten(0, (-1, outputs)).transpose(1, 2)
+        return kernel.unflatten(1, (outputs, -1)).unflatten(0, (outputs, -1)).permute(1, 3, 0, 2)
     return kernel
 
 
@@ -193,33 +187,30 @@ class _Side:
             if name in seen.uncovered
         }
 
-    def evaluate(self, direction: Tensor) -> dict[Names, Tensor]:
-        """Return for each part the factor, or the gradients, that belong to ``direction . f(x_i)``."""
-        deltas = self.seen.deltas(direction, self.differentiable)
-        found = {
-            names: part.outputs(deltas) if part.affine else part.gradient(deltas)
-            for names, part in self.parts.items()
-        }
+    def evaluate(self, directions: Tensor) -> dict[Names, Tensor]:
+        """Return for each part what ``direction . f(x_i)`` has to do with it: :meth:`Part.outputs`."""
+        deltas = self.seen.deltas(directions, self.differentiable)
+        found = {names: part.outputs(deltas) for names, part in self.parts.items()}
         if self.rest:
-            found[REST] = self._jacobian(direction)
+            found[REST] = torch.stack([self._jacobian(direction) for direction in directions])
         return found
 
     def _jacobian(self, direction: Tensor) -> Tensor:
-        """Gradients ``(n, 1, entries)`` by the parameters that no rule covers."""
+        """Gradients ``(n, entries)`` by the parameters that no rule covers."""
 
         def value(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
             return functional_call(self.model, parameters, (image[None],)).flatten() @ direction
 
         found = self._each_image(grad(value), {name: p for name, (p, _) in self.rest.items()})
         rows = [root * found[name].flatten(1) for name, (_, root) in self.rest.items()]
-        return torch.cat(rows, dim=1)[:, None]
+        return torch.cat(rows, dim=1)
 
     def _each_image(
         self, gradient: Callable[..., dict[str, Tensor]], parameters: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """Apply a function to each image: to all at once, unless PyTorch cannot."""
         # vmap has a wrong rule for the second derivative of layer_norm (pytorch/functorch, issue 534).
-        if not (self.differentiable and self.seen.layer_norm):
+        if not (self.differentiable and self.seen.normed):
             try:
                 return vmap(gradient, (None, 0))(parameters, self.x)
             except RuntimeError as error:  # for some functions it has no rule
@@ -230,60 +221,34 @@ class _Side:
 
 
 def _contract(
-    one: _Side, two: _Side | None, directions: Iterator[Tensor], full: bool, chunk: int | None
+    one: _Side, two: _Side | None, directions: Tensor | None, full: bool, chunk: int | None
 ) -> Tensor:
     """Return the kernel as a matrix; of one batch with itself, only the lower half counts."""
     other = two or one
     if one.parts.keys() != other.parts.keys():
         raise ValueError("model must use its parameters alike for x and for x2")
-    entries = chunk or max(1, ENTRIES // max(1, len(one.x) + (len(other.x) if two else 0)))
-    total = one.x.new_zeros(len(one.x), len(other.x))
-    few: set[Names] | None = None  # layers with few positions
-    small: set[Names] = set()  # layers with so few entries that all directions go into one product
-    while group := list(islice(directions, None if full else GROUP)):
-        if full:
-            total = one.x.new_zeros(len(one.x) * len(group), len(other.x) * len(group))
-        kept: dict[Names, tuple[list[Tensor], list[Tensor]]] = {}
-        for direction in group:
-            left = one.evaluate(direction)
-            right = two.evaluate(direction) if two else {}
-            if few is None:
-                few = {n for n, p in one.parts.items() if p.affine and p.few_positions(left[n], len(group))}
-                small = {n for n, p in one.parts.items() if p.affine and len(group) * p.size(left[n]) <= KEPT}
-            for names, value in left.items():
-                if full or names in few | small:
-                    lefts, rights = kept.setdefault(names, ([], []))
-                    lefts.append(value)
-                    rights.append(right.get(names, value))
-                else:
-                    total = _add(total, names, one, value, two, right.get(names), False, full, entries, False)
-        for names, (lefts, rights) in kept.items():
-            value, matched = torch.cat(lefts, dim=1), torch.cat(rights, dim=1) if two else None
-            is_few, is_small = names in (few or ()), names in small
-            total = _add(total, names, one, value, two, matched, is_few, full, entries, is_small)
+    entries = chunk or max(1, ENTRIES // (len(one.x) + (len(other.x) if two else 0)))
+    outputs = one.seen.outputs.shape[1]
+    repeats = outputs if full else 1
+    total = one.x.new_zeros(repeats * len(one.x), repeats * len(other.x))
+    for group in _groups(outputs, directions, outputs if full else one.seen.together):
+        left = one.evaluate(group.to(one.x))
+        right = two.evaluate(group.to(one.x)) if two else left
+        for names, part in one.parts.items():
+            match = two.parts[names] if two else None
+            total = add_part(total, part, left[names], match, right[names], full, entries)
+        if REST in left:
+            total = add_gradients(total, left[REST], right[REST] if two else None, full)
     return total
 
 
-def _add(
-    total: Tensor,
-    names: Names,
-    one: _Side,
-    left: Tensor,
-    two: _Side | None,
-    right: Tensor | None,
-    few: bool,
-    full: bool,
-    entries: int,
-    keep: bool,
-) -> Tensor:
-    """Add the kernel of a part, in the way that costs least."""
-    part = one.parts.get(names)
-    if part is None or not part.affine:
-        return add_products(total, as_rows(left, full), None if right is None else as_rows(right, full))
-    other = None if two is None else two.parts[names]
-    if few:
-        return total + by_positions(part, left, other or part, left if right is None else right, full)
-    return add_by_gradients(total, part, left, other, right, full, entries, keep)
+def _groups(outputs: int, directions: Tensor | None, size: int) -> Iterator[Tensor]:
+    """Directions, or else all outputs, so many at a time."""
+    if directions is not None:
+        yield from directions.split(size)
+        return
+    for start in range(0, outputs, size):
+        yield F.one_hot(torch.arange(start, min(start + size, outputs)), outputs)
 
 
 def _checked(

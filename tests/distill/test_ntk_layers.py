@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from onnlab.distill import ntk
+from onnlab.distill import _record, ntk
 from onnlab.distill._record import record
 from onnlab.networks import (
     FourFConvolution,
@@ -273,6 +273,35 @@ def test_functions_that_vmap_cannot_do() -> None:
     ]
     j = torch.stack(rows)
     torch.testing.assert_close(ntk(model, x).detach(), torch.einsum("ncp,mcp->nm", j, j))
+
+
+@pytest.mark.parametrize("entries", [1, 300, 10**9])
+def test_how_many_outputs_go_back_together_does_not_matter(entries: int, monkeypatch) -> None:
+    monkeypatch.setattr(_record, "TOGETHER", entries)
+    assert_exact(fresh(lambda: tail(nn.Conv2d(2, 3, 3), nn.MaxPool2d(2))), random(4, *SMALL))
+
+
+def test_a_way_back_that_cannot_go_together() -> None:
+    class Peeking(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, slope):
+            return 2 * slope if slope.sum().item() > -1e9 else slope  # vmap has no single number to show
+
+    class Doubling(nn.Module):
+        def forward(self, x):
+            return Peeking.apply(x)
+
+    model = fresh(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 4), Doubling(), nn.Linear(4, 3)))
+    plain = fresh(lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 4), nn.Linear(4, 3)))
+    with torch.no_grad():
+        plain[2].weight.copy_(2 * model[3].weight)
+    x = random(4, *SMALL)
+    parts = {"1": 1.0}  # what lies before it sees twice the slope
+    torch.testing.assert_close(ntk(model, x, parameters=parts), ntk(plain, x, parameters=parts))
 
 
 def test_a_random_network_is_refused_where_no_rule_sees_it() -> None:
