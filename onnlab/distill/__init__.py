@@ -7,6 +7,7 @@ from onnlab.distill.kd import kd_loss
 from onnlab.distill.ntk import ntk, ntk_trace
 from onnlab.distill.ntkd import NTKD, ntkd_loss
 from onnlab.distill.objectives import KD, Batch, CrossEntropy, Objective
+from onnlab.distill.parallel import is_first, process_group
 from onnlab.distill.segmentation import (
     Dice,
     SegmentationScores,
@@ -39,6 +40,7 @@ __all__ = [
     "dice_loss",
     "evaluate",
     "fit",
+    "is_first",
     "kd_loss",
     "load_checkpoint",
     "mixup",
@@ -46,6 +48,7 @@ __all__ = [
     "ntk_trace",
     "ntkd_loss",
     "pretrained",
+    "process_group",
     "random_flip",
     "random_shift",
     "save_checkpoint",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from onnlab.distill.kd import check_settings, checked_logits, kd_loss
+from onnlab.distill.parallel import shared
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ class KD(Objective):
 
         def ask() -> Tensor:
             with inference(self.teacher.to(batch.images.device)) as teacher:
-                return teacher(batch.images)
+                return shared(teacher)(batch.images)
 
         key = batch_key(batch.images, self.teacher) if self.remember else None
         answers = recall(self._memory, key, ask) if key else ask()

@@ -20,6 +20,7 @@ from onnlab.distill.checkpoint import read_state, write_state
 from onnlab.distill.history import Epoch, History, Scores, best_of
 from onnlab.distill.kd import checked_logits
 from onnlab.distill.objectives import Batch, CrossEntropy, inference
+from onnlab.distill.parallel import average_gradients, is_first, rank, same_start, shared
 from onnlab.optics._check import whole_number
 
 
@@ -59,6 +60,7 @@ def fit(
     The network is trained in place, moved to the device, and left in eval mode. All randomness (order,
     augmentation, dropout) follows from the seed and the epoch; the weights that you start from are yours to
     seed. On one computer, with the same number of threads, the same seed gives the same weights, bit by bit.
+    Several processes can train one network together: see :func:`process_group`.
 
     Parameters
     ----------
@@ -158,6 +160,8 @@ def fit(
     model.to(device)  # before the optimiser, which makes its own tensors beside the weights
     if channels_last:
         model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in its annotations
+    same_start(model)
+    everyone = shared(model)  # the model itself, unless several processes train it: see process_group
     optimizer = optimiser(parameters, lr=learning_rate)
     steps = math.ceil(len(train) / batch_size)
     # Logits of pixels are as large as images: no more of them at once than in a step.
@@ -173,11 +177,11 @@ def fit(
         rows, best = [Epoch(*row) for row in state["rows"]], state["best"]
 
     gpus = range(torch.cuda.device_count())
-    with torch.random.fork_rng(gpus), Progress(epochs, steps, progress) as line:
+    with torch.random.fork_rng(gpus), Progress(epochs, steps, progress and is_first()) as line:
         for epoch in range(len(rows), epochs):
             start, total = time.perf_counter(), 0.0
             generator = Generator().manual_seed(seeds[epoch][0])
-            torch.manual_seed(seeds[epoch][1])  # dropout has no generator of its own
+            torch.manual_seed(seeds[epoch][1] + rank())  # dropout has no generator of its own
             model.train()
             if fixed_batches:
                 order = torch.randperm(steps, generator=generator).tolist()
@@ -193,11 +197,12 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * schedule(done)
                 with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                    batch = Batch(model, images, targets, model(images), done)
+                    batch = Batch(model, images, targets, everyone(images), done)
                     loss = objective(batch)
                 check.one_number(loss)
                 optimizer.zero_grad()
                 loss.backward()
+                average_gradients(parameters)
                 norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
                 value = loss.item()
                 if not math.isfinite(value + norm.item()):
@@ -207,14 +212,14 @@ def fit(
                 optimizer.step()
                 total += value * len(indices)
                 line.step(epoch, step, value)
-            scores = evaluate(model, validation, batch_size=at_once, autocast=autocast)
+            scores = evaluate(everyone, validation, batch_size=at_once, autocast=autocast)
             if not math.isfinite(scores.loss):
                 raise FloatingPointError(check.diagnose_validation(model, (epoch + 1) * steps, epoch + 1))
             seconds = time.perf_counter() - start
             rows.append(Epoch(epoch + 1, total / len(train), scores.loss, scores.accuracy, seconds))
             if keep == "best" and best_of(rows) is rows[-1]:
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            if file:
+            if file and is_first():
                 state = {"model": model.state_dict(), "optimiser": optimizer.state_dict(), "best": best}
                 write_state(file, recipe, {**state, "rows": [tuple(row) for row in rows]})
             line.epoch(rows[-1])
