@@ -15,6 +15,7 @@ from onnlab.data.cache import FOLDER, MADE, SHIPPED, local_path
 from onnlab.data.carvana import CREDIT as CARVANA
 from onnlab.data.scenes import CREDIT as SCENES
 from onnlab.data.sources import SOURCES
+from onnlab.distill import is_first, process_group
 from onnlab.experiments import (
     BUDGETS,
     DEVICES,
@@ -191,7 +192,8 @@ def workers(options: argparse.Namespace) -> Iterator[int | None]:
 
 def tell(text: str) -> None:
     """Print progress where it does not mix with the tables."""
-    print(text, file=sys.stderr, flush=True)
+    if is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 def experiment_name(text: str) -> str:
@@ -209,10 +211,10 @@ def reproduce(options: argparse.Namespace) -> None:
     if options.dry_run:
         print(format_plan(planned))
         return
-    progress = Progress(planned)
-    tell(f"{sum(one.runs for one in planned)} runs, {progress.runs} of them to be made")
-    texts, failed = [], 0
-    with workers(options) as jobs:
+    with process_group(options.device), workers(options) as jobs:
+        progress = Progress(planned)
+        tell(f"{sum(one.runs for one in planned)} runs, {progress.runs} of them to be made")
+        texts, failed = [], 0
         for experiment in experiments:
             lines = run(
                 experiment,
@@ -226,9 +228,10 @@ def reproduce(options: argparse.Namespace) -> None:
             )
             texts.append(plain_tables(experiment, lines))
             failed += sum(line["error"] is not None for line in lines)
-    print("\n\n".join(texts))
-    if failed:
-        tell(f"{failed} runs failed; their lines in {options.out} hold the tracebacks")
+        if is_first():
+            print("\n\n".join(texts))
+        if failed:
+            tell(f"{failed} runs failed; their lines in {options.out} hold the tracebacks")
 
 
 def run_estimates(options: argparse.Namespace) -> None:

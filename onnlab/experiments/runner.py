@@ -4,8 +4,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 
+from onnlab.distill.parallel import agreed, is_first, processes
+from onnlab.experiments.cluster import ClusterError
 from onnlab.experiments.lines import Line, append, read, score
 from onnlab.experiments.plan import plan, walk
 from onnlab.experiments.progress import Progress, spoken
@@ -65,6 +67,8 @@ def run(
     ------
     ValueError
         If ``seeds`` or ``jobs`` is below 1, or the file of results holds a broken line.
+    ClusterError
+        If there are several jobs in a process group.
 
     Notes
     -----
@@ -75,30 +79,38 @@ def run(
 
     Lines are written here alone. Weights are shared by the folder ``out``: a worker that does not see it
     trains the teachers that it needs. A run that dies with its worker is made by another one.
+
+    In :func:`onnlab.distill.process_group` there is one run at a time, and all processes make it together.
+    They must all see the folder ``out``. The first one writes the lines and reports.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
+    if processes() > 1 and effective_n_jobs(jobs) > 1:
+        raise ClusterError(
+            "the processes of torchrun make each run together: leave out --jobs and --dask, or torchrun"
+        )
     progress = progress or Progress(plan(experiment, out, seeds=seeds))
     folder = Path(out).resolve()  # workers may have started elsewhere
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     path = folder / f"{experiment.name}.jsonl"
     alone = jobs == 1 and sys.stderr.isatty()
     place = Place(folder / "weights", device, commit(), data_note, alone)
-    known = {line["key"]: line for line in read(path)}
+    known = agreed({line["key"]: line for line in read(path)})
     mine: list[Run] = []
     for runs in walk(experiment, seeds, known):
         missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
         tasks = (delayed(_execute)(one, place) for one in missing)
         for one, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
             names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
-            line = {**names, **result}
-            append(path, line)
+            line = agreed({**names, **result})
+            if is_first():
+                append(path, line)
+                report(f"{progress.done(one.row)} {_sentence(one, line)}")
             known[one.key] = line
-            report(f"{progress.done(one.row)} {_sentence(one, line)}")
         mine += runs
     made = {one.row for one in mine}
     for row in experiment.rows:
-        if row not in made:
+        if row not in made and is_first():
             report(f"{row.name} ({row.data}) left out: what it builds on failed")
     return [known[one.key] for one in mine]
 

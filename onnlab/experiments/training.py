@@ -29,6 +29,7 @@ from onnlab.distill import (
     save_checkpoint,
     segmentation_scores,
 )
+from onnlab.distill.parallel import is_first, meet, processes
 from onnlab.experiments.devices import device
 from onnlab.experiments.energy import Meter
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
@@ -102,6 +103,7 @@ def execute(run: Run, place: Place) -> Line:
     try:
         return {**line, **_results(run, place)}
     except Exception as error:
+        meet()  # raises, and ends all, where the others did not fail alike
         return {**line, "error": _traceback(error)}
 
 
@@ -137,7 +139,9 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
             data, learner = seen_by_back_end(model.eval(), data, place.device), model.back_end
         settings["channels_last"] = channels_last(model)
         history = fit(learner, data, _objective(run, place), **settings)
-        save_checkpoint(_weights(run, place), model, dict(history.recipe))
+        if is_first():
+            save_checkpoint(_weights(run, place), model, dict(history.recipe))
+        meet()  # the others read that file
     else:
         assert row.process is not None
         model = device(_recalled(run.student, place), row.process, run.seed).to(place.device)
@@ -331,7 +335,8 @@ def _image_shape(data: Dataset) -> tuple[int, int, int]:
 
 
 def _device_name(device: str) -> str:
-    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+    return name if processes() == 1 else f"{processes()} x {name}"
 
 
 def _traceback(error: Exception) -> str:
