@@ -142,9 +142,10 @@ def test_results_say_what_is_missing_and_show_the_rest() -> None:
     )
 
 
-def test_the_figure_of_results_has_every_seed_and_is_told_in_words() -> None:
-    experiment = EXPERIMENTS["when-kd-helps"]("book")
-    found = tables_of(experiment, read(ROOT / "results/when-kd-helps.jsonl"))
+@pytest.mark.parametrize("name", ["when-kd-helps", "compensation"])
+def test_the_figure_of_results_has_every_seed_and_is_told_in_words(name: str) -> None:
+    experiment = part(EXPERIMENTS[name]("book"), "mnist-mini")
+    found = tables_of(experiment, read(ROOT / f"results/{name}.jsonl"))
     (ax,) = results.dot_plot(found).axes
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert names == [results.title(row, list(found)) for row in found] and len(set(names)) == len(found)
