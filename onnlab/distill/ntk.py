@@ -231,7 +231,8 @@ def _contract(
     outputs = one.seen.outputs.shape[1]
     repeats = outputs if full else 1
     total = one.x.new_zeros(repeats * len(one.x), repeats * len(other.x))
-    for group in _groups(outputs, directions, outputs if full else one.seen.together):
+    together = 1 if one.rest else one.seen.together  # what no rule covers is large
+    for group in _groups(outputs, directions, outputs if full else together):
         left = one.evaluate(group.to(one.x))
         right = two.evaluate(group.to(one.x)) if two else left
         for names, part in one.parts.items():

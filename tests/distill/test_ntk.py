@@ -219,7 +219,9 @@ def test_float32_is_as_exact_as_it_can_be() -> None:
     assert (ntk(model.float(), x.float()) - exact).norm() < 5e-6 * exact.norm()
 
 
-@pytest.mark.parametrize("name", ["hybrid", "residual", "shared", "pooled", "counterpart, canvas"])
+@pytest.mark.parametrize(
+    "name", ["hybrid", "LeNet", "SmallCNN", "residual", "shared", "pooled", "counterpart, canvas"]
+)
 def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
     model, x, x2 = made(name, n=3)
     for images in (None, x2):
