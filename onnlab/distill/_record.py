@@ -15,7 +15,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.overrides import TorchFunctionMode
 
 from onnlab.distill._rules import RULES
-from onnlab.distill.layers import Affine, Step, Use
+from onnlab.distill.layers import Convolution, Step, Use
 from onnlab.networks import (
     FourFConvolution,
     IdealConvolution,
@@ -244,13 +244,13 @@ def _crops(index: Any) -> bool:
 
 def _move_behind(tap: Tap, counts: Counter[Any]) -> None:
     """Take the deltas of a convolution behind an average pool, if the pool is all that its result goes to."""
+    convolutions = [use for _, use in tap.uses if isinstance(use, Convolution)]
     for edge, entries, step in tap.behind:
-        if counts[tap.edge[:2]] != 1 or not all(isinstance(u, Affine) and u.linear for _, u in tap.uses):
+        if counts[tap.edge[:2]] != 1 or len(convolutions) < len(tap.uses):
             return
         tap.edge, tap.entries = edge, entries
-        for _, use in tap.uses:
-            if isinstance(use, Affine):
-                use.behind.append(step)
+        for use in convolutions:
+            use.behind.append(step)
 
 
 def _refuse_mixing(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

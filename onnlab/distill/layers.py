@@ -69,8 +69,6 @@ class Use:
 class Affine(Use, ABC):
     """A matrix that multiplies at each position, and a bias: one more input, equal to 1."""
 
-    linear = False  # may what follows the layer be done to its inputs instead?
-
     def __init__(self, x: Tensor) -> None:
         super().__init__(x)
         self.groups = 1
@@ -96,7 +94,7 @@ class Affine(Use, ABC):
         for step in self.behind if averaged is None else []:
             flat = step(entries.flatten(1, 2).unflatten(2, step.size)).flatten(2)
             entries = flat.unflatten(1, (self.groups, -1))
-        return entries.mT.contiguous()  # a product reads rows twice as fast as columns
+        return entries.mT
 
     def averaged(self) -> Tensor | None:
         """Return the patches behind all steps, if there is a short way to them."""
@@ -126,8 +124,6 @@ class Dense(Affine):
 
 class Convolution(Affine):
     """Of ``conv2d``."""
-
-    linear = True
 
     def __init__(
         self, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
