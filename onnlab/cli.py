@@ -1,4 +1,4 @@
-"""The command line: ``onnlab data``, ``reproduce``, ``estimates``, ``export``, ``release`` and ``grade``."""
+"""The command line: ``onnlab data``, ``reproduce``, ``trace``, ``estimates``, ``export`` and so on."""
 
 import argparse
 import sys
@@ -26,11 +26,13 @@ from onnlab.experiments import (
     format_estimates,
     format_plan,
     plan,
+    read,
     run,
 )
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.devices import in_light
 from onnlab.experiments.report import plain_tables
+from onnlab.experiments.trace import format_trace
 from onnlab.hardware import (
     PhaseCurve,
     double_phase,
@@ -51,6 +53,10 @@ from onnlab.networks import (
 from onnlab.optics import Grid, fourier_grid
 
 
+class TraceError(Exception):
+    """There is no such row; the text says which there are."""
+
+
 class ExportError(Exception):
     """What was asked for cannot be exported; the text says why, and what to do."""
 
@@ -60,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         options.run(options)
-    except (DataError, ExportError, CourseError, ClusterError) as error:
+    except (DataError, ExportError, CourseError, ClusterError, TraceError) as error:
         print(f"onnlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -101,6 +107,14 @@ def parser() -> argparse.ArgumentParser:
     running.add_argument("--device", default="cpu", help="cpu or cuda")
     running.add_argument("--data-note", help="what is special about your copy of the data, for every line")
     running.set_defaults(run=reproduce)
+
+    tracing = commands.add_parser("trace", help="the runs behind a row of a table", formatter_class=shown)
+    tracing.add_argument("name", choices=tuple(EXPERIMENTS), metavar="NAME", help=" | ".join(EXPERIMENTS))
+    tracing.add_argument("row", nargs="?", help="as the table calls it; all rows without it")
+    tracing.add_argument("--scale", choices=SCALES, default=SCALES[0], help="of the table")
+    tracing.add_argument("--data", help="of the table; all data sets without it")
+    tracing.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    tracing.set_defaults(run=show_runs)
 
     estimates = commands.add_parser(
         "estimates", help="accuracy before and after training, device by device", formatter_class=shown
@@ -232,6 +246,18 @@ def reproduce(options: argparse.Namespace) -> None:
             print("\n\n".join(texts))
         if failed:
             tell(f"{failed} runs failed; their lines in {options.out} hold the tracebacks")
+
+
+def show_runs(options: argparse.Namespace) -> None:
+    """Print the runs of each row that was asked for."""
+    experiment = EXPERIMENTS[options.name](options.scale)
+    rows = [row for row in experiment.rows if options.data in (None, row.data)]
+    asked = [row for row in rows if options.row in (None, row.name)]
+    if not asked:
+        known = ", ".join(dict.fromkeys(f"{row.name!r} ({row.data})" for row in experiment.rows))
+        raise TraceError(f"ROW and --data must be those of a row of this table, which has {known}")
+    lines = read(options.out / f"{experiment.name}.jsonl")
+    print("\n\n".join(format_trace(experiment, row, lines) for row in asked))
 
 
 def run_estimates(options: argparse.Namespace) -> None:

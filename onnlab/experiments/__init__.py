@@ -27,6 +27,7 @@ from onnlab.experiments.progress import Progress
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
 from onnlab.experiments.tables import Gain, TableRow, format_table, gain, table, tables_of
+from onnlab.experiments.trace import format_trace, runs_of
 
 __all__ = [
     "BUDGETS",
@@ -57,12 +58,14 @@ __all__ = [
     "format_estimates",
     "format_plan",
     "format_table",
+    "format_trace",
     "gain",
     "ntkd",
     "plan",
     "random_kernels",
     "read",
     "run",
+    "runs_of",
     "sclc",
     "segmentation",
     "spearman",

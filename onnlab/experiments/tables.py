@@ -96,7 +96,7 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
         best = chosen_trial(mine)
         if best is None:
             continue
-        alike = [line for line in mine if _trial(line) == best]
+        alike = [line for line in mine if trial_of(line) == best]
         seeds = sorted((line["seed"], score(line, "test")) for line in alike)
         values = [value for _, value in seeds]
         joules = [line["joules"] for line in alike if line.get("joules") is not None]
@@ -110,7 +110,7 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             process=first["settings"].get("process"),
             augment=first["settings"]["augment"],
             trial=best,
-            trials=len({_trial(line) for line in mine if line["seed"] == 0}),
+            trials=len({trial_of(line) for line in mine if line["seed"] == 0}),
             n=len(values),
             score="mIoU" if first.keys() >= PIXELS.keys() else "accuracy",
             mean=statistics.fmean(values),
@@ -129,7 +129,7 @@ def chosen_trial(lines: Iterable[Line]) -> Trial | None:
     tried = [line for line in lines if line["seed"] == 0 and line["error"] is None]
     if not tried:
         return None
-    return _trial(max(tried, key=lambda line: (score(line, "validation"), -line["validation_loss"])))
+    return trial_of(max(tried, key=lambda line: (score(line, "validation"), -line["validation_loss"])))
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Gain:
     mean : float
         Of the differences between runs with the same seed, from -1 to 1.
     low, high : float
-        Ends of the 95 % confidence interval of the mean; infinite for one seed.
+        Ends of the confidence interval of the mean; infinite for one seed.
     n : int
         Number of seeds that both rows have.
     """
@@ -157,12 +157,12 @@ class Gain:
         return self.low > 0 or self.high < 0
 
 
-def gain(better: TableRow, worse: TableRow) -> Gain:
+def gain(better: TableRow, worse: TableRow, level: float = 0.95) -> Gain:
     r"""Return the gain in the test score of one row over another, paired over their seeds.
 
     With the differences :math:`d_s` of :math:`n` seeds, their mean and standard deviation :math:`s_d`, the
-    interval is :math:`\bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt n`. It supposes that differences are normally
-    distributed; it covers other seeds, not other data.
+    interval is :math:`\bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt n` at the level of 95 %. It supposes that
+    differences are normally distributed; it covers other seeds, not other data.
 
     Raises
     ------
@@ -184,7 +184,7 @@ def gain(better: TableRow, worse: TableRow) -> Gain:
     mean = statistics.fmean(differences)
     if n == 1:
         return Gain(mean, -math.inf, math.inf, n)
-    reach = student_t(n - 1) * statistics.stdev(differences) / math.sqrt(n)
+    reach = student_t(n - 1, level) * statistics.stdev(differences) / math.sqrt(n)
     return Gain(mean, mean - reach, mean + reach, n)
 
 
@@ -247,7 +247,8 @@ def group(line: Line) -> str:
     return json.dumps({**names, **_without_run(line["settings"])}, sort_keys=True)
 
 
-def _trial(line: Line) -> Trial:
+def trial_of(line: Line) -> Trial:
+    """Return what was chosen of the settings that are tuned."""
     return Trial(**{name: line["settings"].get(name) for name in TUNED})
 
 

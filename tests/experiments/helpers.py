@@ -1,6 +1,6 @@
 """Experiments that take a second, and lines made by hand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ import pytest
 from onnlab.data import load
 from onnlab.experiments import Experiment, Row, training
 from onnlab.experiments.catalogue.rows import distilled
+from onnlab.experiments.settings import any_run
 
 TEACHER = Row(
     name="teacher", network="SmallCNN-8", data="mnist-mini", labels=60, epochs=1, learning_rates=(1e-3, 4e-3)
@@ -57,3 +58,14 @@ def made_up(seed: int, test: float, validation: float = 0.5, rate: float = 1e-3,
         "validation_loss": 1.0, "epoch": 1, "parameters": 10, "seconds": 0.1, "data_sha256": "0",
     }  # fmt: skip
     return {**line, **changes}
+
+
+def lines_of(row: Row, accuracies: Iterable[float], **changes: object) -> list[dict]:
+    """Return a valid line of a row, of the experiment ``tiny``, for each accuracy; seeds count from 0."""
+    return [
+        {
+            **made_up(seed, accuracy, **{"experiment": "tiny", "scale": "book", "row": row.name, **changes}),
+            "settings": {**any_run(row).settings, "seed": seed},
+        }
+        for seed, accuracy in enumerate(accuracies)
+    ]

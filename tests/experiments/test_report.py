@@ -23,7 +23,6 @@ from onnlab.experiments.report import (
     speed_table,
     with_tables,
 )
-from onnlab.experiments.settings import any_run
 from tests.experiments.helpers import (
     AGAIN,
     BUILT,
@@ -34,20 +33,10 @@ from tests.experiments.helpers import (
     TAUGHT,
     TEACHER,
     TINY,
-    made_up,
+    lines_of,
 )
 
 ROOT = Path(__file__).parents[2]
-
-
-def lines_of(row, accuracies, **changes) -> list[dict]:
-    return [
-        {
-            **made_up(seed, accuracy, **{"experiment": "tiny", "scale": "book", "row": row.name, **changes}),
-            "settings": {**any_run(row).settings, "seed": seed},
-        }
-        for seed, accuracy in enumerate(accuracies)
-    ]
 
 
 def found_for(**accuracies):

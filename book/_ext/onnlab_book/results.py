@@ -53,7 +53,16 @@ def markdown(experiment: Experiment, found: dict[Row, TableRow], seeds: int, pic
         blocks.append(f"Gains, paired over the seeds:\n\n{gains}")
     for note in data_notes(found):
         blocks.append(f"About the data: {note}.")
+    blocks.append(trace(experiment))
     return "\n\n".join(blocks)
+
+
+def trace(experiment: Experiment) -> str:
+    """Where the runs behind the numbers are."""
+    name = experiment.name
+    command = f"onnlab trace {name} --scale {experiment.scale} --data {experiment.rows[0].data}"
+    lines = f"{{download}}`{name}.jsonl </{LINES}/{name}.jsonl>`"
+    return f"The runs behind each number: `{command}`, or the lines themselves, {lines}."
 
 
 def label(experiment: Experiment) -> str:
