@@ -22,6 +22,8 @@ from onnlab.experiments.estimates import (
     trained_accuracy,
 )
 from onnlab.experiments.lines import append, check_line, read
+from onnlab.experiments.papers import CONSUMPTIONS, REPORTED, Consumption, Reported, reported
+from onnlab.experiments.places import Place, place, scores
 from onnlab.experiments.plan import Planned, format_plan, plan, walk
 from onnlab.experiments.progress import Progress
 from onnlab.experiments.runner import run
@@ -31,20 +33,25 @@ from onnlab.experiments.trace import format_trace, runs_of
 
 __all__ = [
     "BUDGETS",
+    "CONSUMPTIONS",
     "DEVICES",
     "EXPERIMENTS",
     "PROCESSES",
+    "REPORTED",
     "SCALES",
     "Agreement",
     "Budget",
     "CleanRoom",
+    "Consumption",
     "Experiment",
     "Gain",
     "Laboratory",
     "Meter",
+    "Place",
     "Planned",
     "Process",
     "Progress",
+    "Reported",
     "Row",
     "Run",
     "TableRow",
@@ -61,12 +68,15 @@ __all__ = [
     "format_trace",
     "gain",
     "ntkd",
+    "place",
     "plan",
     "random_kernels",
     "read",
+    "reported",
     "run",
     "runs_of",
     "sclc",
+    "scores",
     "segmentation",
     "spearman",
     "table",

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from onnlab.experiments.catalogue import EXPERIMENTS
 from onnlab.experiments.lines import Line, read
+from onnlab.experiments.papers import REPORTED
 from onnlab.experiments.settings import Experiment, Row
 from onnlab.experiments.tables import Gain, TableRow, gain, tables_of
-from onnlab.networks._text import columns
+from onnlab.networks._text import columns, markdown_table
 
 BEGIN = "<!-- results: written by `make results` -->"
 END = "<!-- end of results -->"
@@ -30,12 +31,6 @@ ALIKE = ("network", "data", "labels", "augment", "epochs", "batch_size", "studen
 Comparison = tuple[Row, Row, Gain]
 Layout = Callable[[Sequence[str], Iterable[Sequence[str]], Sequence[int]], str]
 """Makes a table of its head, its lines, and the columns to be aligned to the left."""
-
-
-def markdown_table(head: Sequence[str], lines: Iterable[Sequence[str]], left: Sequence[int]) -> str:
-    """Return a Markdown table; the columns that are not named as left are aligned to the right."""
-    rule = [":--" if column in left else "--:" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))
 
 
 def plain_table(head: Sequence[str], lines: Iterable[Sequence[str]], left: Sequence[int] = ()) -> str:
@@ -225,9 +220,14 @@ def percent(row: TableRow) -> str:
     return f"{100 * row.mean:.2f}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else "")
 
 
+def points(value: float) -> str:
+    """A difference of two scores in points, with its sign."""
+    return f"{100 * value:+.2f}".replace("-", "−")
+
+
 def gain_cells(one: Gain) -> tuple[str, str, str]:
     """Mean, interval and verdict of a gain, in points."""
-    mean, low, high = (f"{100 * value:+.2f}".replace("-", "−") for value in (one.mean, one.low, one.high))
+    mean, low, high = map(points, (one.mean, one.low, one.high))
     if one.n == 1:
         return mean, "one seed", "nothing yet"
     verdict = ("better" if one.low > 0 else "worse") if one.clear else "no difference seen"
@@ -235,17 +235,27 @@ def gain_cells(one: Gain) -> tuple[str, str, str]:
 
 
 def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
-    """Accuracy and gain side by side."""
+    """Accuracy and gain side by side, and what a paper reports of such a row."""
     cells = {row: gain_cells(one) for row, _, one in comparisons(experiment, found)}
     gains = {row: f"{mean} ({interval})" for row, (mean, interval, _) in cells.items()}
+    papers = {
+        spot.row: one
+        for one in REPORTED
+        for spot in one.beside
+        if (spot.experiment.name, spot.experiment.scale) == (experiment.name, experiment.scale)
+        and spot.row in found
+    }
+    head = ["Row", f"Test {score_name(found)} (%)", "Seeds", "Gain (95 % interval)"]
+    head += [
+        f"The article, on {system} (%)" for system in dict.fromkeys(one.system for one in papers.values())
+    ]
     lines = [
         [row.name, percent(found[row]), str(found[row].n), gains.get(row, "")]
+        + ([str(papers.get(row, ""))] if papers else [])
         for row in experiment.rows
         if row in found
     ]
-    return markdown_table(
-        ["Row", f"Test {score_name(found)} (%)", "Seeds", "Gain (95 % interval)"], lines, left=(0,)
-    )
+    return markdown_table(head, lines, left=(0,))
 
 
 def _varying(rows: Sequence[Row]) -> list[str]:

@@ -2,16 +2,36 @@
 
 One module, one concern: ``theme`` (looks), ``offline`` (MathJax, no remote scripts), ``explorables`` (live
 widgets on static pages), ``library`` (reference pages from docstrings), ``glossary`` (hints under links),
-``runtimes`` (seconds per chapter), ``results`` (tables of the experiments) and ``accessibility`` (repairs to
-the theme's HTML).
+``runtimes`` (seconds per chapter), ``results`` (tables of the experiments), ``findings`` (what held)
+and ``accessibility`` (repairs to the theme's HTML).
 """
 
 from sphinx.application import Sphinx
 
-from onnlab_book import accessibility, explorables, glossary, library, offline, results, runtimes, theme
+from onnlab_book import (
+    accessibility,
+    explorables,
+    findings,
+    glossary,
+    library,
+    offline,
+    results,
+    runtimes,
+    theme,
+)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    for module in (theme, offline, explorables, library, glossary, runtimes, results, accessibility):
+    for module in (
+        theme,
+        offline,
+        explorables,
+        library,
+        glossary,
+        runtimes,
+        results,
+        findings,
+        accessibility,
+    ):
         module.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
