@@ -7,6 +7,7 @@ from onnlab.experiments.catalogue.random_kernels import random_kernels
 from onnlab.experiments.catalogue.sclc import sclc
 from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
+from onnlab.experiments.claims import CLAIMS, Claim, Pair, claim, outcome, verdict
 from onnlab.experiments.devices import PROCESSES, CleanRoom, Laboratory, Process
 from onnlab.experiments.energy import Meter
 from onnlab.experiments.estimates import (
@@ -33,6 +34,7 @@ from onnlab.experiments.trace import format_trace, runs_of
 
 __all__ = [
     "BUDGETS",
+    "CLAIMS",
     "CONSUMPTIONS",
     "DEVICES",
     "EXPERIMENTS",
@@ -41,12 +43,14 @@ __all__ = [
     "SCALES",
     "Agreement",
     "Budget",
+    "Claim",
     "CleanRoom",
     "Consumption",
     "Experiment",
     "Gain",
     "Laboratory",
     "Meter",
+    "Pair",
     "Place",
     "Planned",
     "Process",
@@ -59,6 +63,7 @@ __all__ = [
     "agreement",
     "append",
     "check_line",
+    "claim",
     "compare_estimates",
     "compensation",
     "estimated_and_trained",
@@ -68,6 +73,7 @@ __all__ = [
     "format_trace",
     "gain",
     "ntkd",
+    "outcome",
     "place",
     "plan",
     "random_kernels",
@@ -82,6 +88,7 @@ __all__ = [
     "table",
     "tables_of",
     "trained_accuracy",
+    "verdict",
     "walk",
     "when_kd_helps",
 ]

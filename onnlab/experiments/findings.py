@@ -1,12 +1,25 @@
 """What came out, as Markdown for the book: beside the papers, and claim by claim."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from onnlab.experiments.papers import REPORTED, Reported
+from onnlab.experiments.claims import (
+    CLAIMS,
+    FAILED,
+    HELD,
+    NONE,
+    UNSEEN,
+    VERDICTS,
+    Claim,
+    Pair,
+    outcome,
+    verdict,
+)
+from onnlab.experiments.papers import REPORTED, SCLC, TANGENT, Reported
 from onnlab.experiments.places import Place, scores
-from onnlab.experiments.report import percent
-from onnlab.experiments.tables import TableRow
+from onnlab.experiments.report import gain_cells, percent
+from onnlab.experiments.tables import TableRow, gain
 from onnlab.networks._text import markdown_table
 
 
@@ -57,3 +70,97 @@ def _article(one: Reported) -> str:
 
 def _ours(row: TableRow) -> str:
     return f"{percent(row)} ({row.n} {'seed' if row.n == 1 else 'seeds'})"
+
+
+def claim_scores(folder: Path, claims: Iterable[Claim] = CLAIMS) -> dict[Place, TableRow]:
+    """Return mean and spread of every row that claims speak of, from the lines in a folder."""
+    spots = (spot for one in claims for pair in one.pairs for spot in (pair.better, pair.worse))
+    return scores(spots, folder)
+
+
+def claim_text(one: Claim, found: Mapping[Place, TableRow]) -> str:
+    """Return a claim, where it is made, and a table: what the paper reports, what our rows give, verdicts."""
+    source = f"{{cite:t}}`{one.source}`" if one.source in (SCLC, TANGENT) else f"{{doc}}`{one.source}`"
+    ours = [(pair.better.row.name, pair.worse.row.name) for pair in one.pairs]
+    theirs = [(first.row, second.row) for first, second in one.reported]
+    experiments = " and ".join(f"`{x}`" for x in _unique(pair.better.experiment.name for pair in one.pairs))
+    told = [f"**{one.says}** ({source})"]
+    told += [f"In the article, {_against(theirs)}."] if theirs else []
+    told.append(f"In our rows of {experiments}, {_against(ours)}.")
+    lines = [_reported_cells(first, second) for first, second in one.reported]
+    lines += [_pair_cells(pair, found) for pair in one.pairs if outcome(pair, found) is not None]
+    waiting = [str(pair) for pair in one.pairs if outcome(pair, found) is None]
+    head = ["", "Row (%)", "Against (%)", "Gain in points (95 % interval)", "Seeds", "Verdict"]
+    parts = [" ".join(told), *([markdown_table(head, lines, left=(0, 5))] if lines else [])]
+    parts += [f"{NONE.capitalize()}: {'; '.join(waiting)}."] if waiting else []
+    return "\n\n".join(parts)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _against(names: list[tuple[str, str]]) -> str:
+    """The rows that are compared, by name."""
+    first, second = (" or ".join(f"*{name}*" for name in _unique(side)) for side in zip(*names, strict=True))
+    return f"{first} against {second}"
+
+
+def _reported_cells(first: Reported, second: Reported) -> list[str]:
+    where = f"article, {first.system.split(',')[0]}"
+    seeds = "" if first.seeds is None else str(first.seeds)
+    return [where, str(first), str(second), _digits(first.score - second.score), seeds, "reported"]
+
+
+def _pair_cells(pair: Pair, found: Mapping[Place, TableRow]) -> list[str]:
+    one = gain(found[pair.better], found[pair.worse])
+    where = f"[{pair}](#{figure_of(pair.better)})"
+    where += f"; claimed: above {_digits(100 * pair.margin)}" if pair.margin else ""
+    shares = (percent(found[spot]) for spot in (pair.better, pair.worse))
+    mean, interval, _ = gain_cells(one)
+    return [where, *shares, f"{mean} ({interval})", str(one.n), f"**{verdict(one, pair.margin)}**"]
+
+
+def _digits(difference: float) -> str:
+    """A difference of numbers of a paper, with no more digits than these have."""
+    return f"{round(difference, 2):+g}".replace("-", "−")
+
+
+def figure_of(spot: Place) -> str:
+    """Return the label of the figure on the page of results that shows a row."""
+    return f"fig-results-{spot.experiment.name}-{spot.experiment.scale}-{spot.row.data}"
+
+
+def verdicts_table(found: Mapping[Place, TableRow]) -> str:
+    """Return all claims as a table: how often each verdict was found, with a link to the section."""
+    lines = []
+    for one in CLAIMS:
+        counts = Counter(verdict(outcome(pair, found), pair.margin) for pair in one.pairs)
+        lines.append([f"[{one.says}](#claim-{one.name})", *(str(counts[what] or "") for what in VERDICTS)])
+    return markdown_table(["Claim", *(what.capitalize() for what in VERDICTS)], lines, left=(0,))
+
+
+def luck(found: Mapping[Place, TableRow]) -> str:
+    """Return how many verdicts chance alone would give, and how many stay if that is guarded against.
+
+    Of comparisons without any difference, one in twenty has a 95 % interval that leaves it out. With
+    :math:`m` comparisons at the level :math:`1 - 0.05 / m` (Bonferroni), the chance of even one is at most
+    one in twenty. Source: Dunn (1961), DOI 10.1080/01621459.1961.10482090.
+    """
+    gains = {pair: outcome(pair, found) for one in CLAIMS for pair in one.pairs}
+    judged = [pair for pair, one in gains.items() if verdict(one, pair.margin) in (HELD, FAILED, UNSEEN)]
+    seen = [pair for pair in judged if verdict(gains[pair], pair.margin) != UNSEEN]
+    level = 1 - 0.05 / max(1, len(judged))
+    strict = [
+        pair
+        for pair in seen
+        if verdict(gain(found[pair.better], found[pair.worse], level), pair.margin) != UNSEEN
+    ]
+    return (
+        f"This page holds {len(CLAIMS)} claims, with {len(judged)} comparisons that have an interval. "
+        f"If no row differed from any other, {0.05 * len(judged):.1f} of these intervals would still be "
+        f"expected to leave out zero, by luck: half of them above, as if the claim held, and half below. "
+        f"{len(seen)} leave out their bound. "
+        f"Now widen all intervals, to {100 * level:.2f} %, until the chance of even one false verdict on the "
+        f"page is at most one in twenty. {len(strict)} of the {len(seen)} stay."
+    )

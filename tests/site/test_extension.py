@@ -1,6 +1,7 @@
 """The parts of the book's Sphinx extension that can be tested without building a book."""
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from docutils import nodes
 from onnlab_book import accessibility, glossary, library, offline, results, runtimes
 from sphinx.addnodes import pending_xref
 
-from onnlab.experiments import EXPERIMENTS, read, tables_of
+from onnlab.experiments import CLAIMS, EXPERIMENTS, REPORTED, read, tables_of
 from onnlab.experiments.report import part
 from tests.site.conftest import ROOT
 
@@ -168,3 +169,21 @@ def test_the_results_page_shows_the_means_of_the_lines(site: Path) -> None:
         for one in found.values():
             assert f"{100 * one.mean:.2f} ± {100 * one.std:.2f}" in page
         assert f'id="fig-results-sclc-{scale}-{data}"' in page
+
+
+def test_the_pages_show_every_number_of_the_papers_and_every_claim(site: Path) -> None:
+    page = (site / "book/results.html").read_text(encoding="utf-8")
+    assert [one for one in REPORTED if f"<p>{one}" not in page] == []
+    text = re.sub(r"<[^>]+>", "", page)
+    assert all(f"onnlab trace {one.experiment} --scale" in text for one in REPORTED)
+    held = (site / "book/held.html").read_text(encoding="utf-8")
+    assert [one.name for one in CLAIMS if f'id="claim-{one.name}"' not in held] == []
+    assert held.count("</table>") == len(CLAIMS) + 1
+    assert all(f"results.html#fig-results-{name}" in held for name in ("sclc-full-mnist", "ntkd-book-"))
+
+
+def test_results_say_how_their_runs_are_found() -> None:
+    experiment = part(EXPERIMENTS["sclc"]("full"), "mnist")
+    text = results.markdown(experiment, tables_of(experiment, read(ROOT / "results/sclc.jsonl")), 5)
+    assert "`onnlab trace sclc --scale full --data mnist`" in text
+    assert "{download}`sclc.jsonl </results/sclc.jsonl>`" in text

@@ -8,11 +8,22 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from onnlab.experiments.findings import beside_tables
+from onnlab.experiments.claims import claim
+from onnlab.experiments.findings import beside_tables, claim_scores, claim_text, luck, verdicts_table
 from onnlab_book.results import LINES
+
+
+def claimed(name: str, folder: Path) -> str:
+    """One claim, with all that speaks of it."""
+    one = claim(name)
+    return claim_text(one, claim_scores(folder, (one,)))
+
 
 TEXTS: dict[str, Callable[[str, Path], str]] = {
     "beside": beside_tables,
+    "claim": claimed,
+    "verdicts": lambda _, folder: verdicts_table(claim_scores(folder)),
+    "luck": lambda _, folder: luck(claim_scores(folder)),
 }
 """Markdown for each directive, of its argument and the folder of the results."""
 

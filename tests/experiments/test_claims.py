@@ -1,0 +1,179 @@
+"""Claims: what they point at, and verdicts on lines made by hand."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from onnlab.experiments import (
+    CLAIMS,
+    EXPERIMENTS,
+    Gain,
+    Pair,
+    Place,
+    claim,
+    outcome,
+    place,
+    reported,
+    scores,
+    tables_of,
+    verdict,
+)
+from onnlab.experiments.findings import claim_scores, claim_text, figure_of, luck, verdicts_table
+from onnlab.experiments.papers import DIGITS
+from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, lines_of
+
+ROOT = Path(__file__).parents[2]
+PAIR = Pair(Place(TINY, KD), Place(TINY, LINEAR))
+
+
+def found_for(kd: list[float], linear: list[float]) -> dict[Place, object]:
+    rows = tables_of(TINY, lines_of(KD, kd) + lines_of(LINEAR, linear))
+    return {Place(TINY, row): one for row, one in rows.items()}
+
+
+@pytest.mark.parametrize(
+    ("kd", "linear", "margin", "says"),
+    [
+        ([0.95, 0.96, 0.97], [0.90, 0.91, 0.92], 0.0, "held"),
+        ([0.95, 0.96, 0.97], [0.90, 0.91, 0.92], 0.06, "did not hold"),
+        ([0.90, 0.91, 0.92], [0.95, 0.96, 0.98], 0.0, "did not hold"),
+        ([0.90, 0.91, 0.92], [0.95, 0.96, 0.98], -0.10, "held"),
+        ([0.90, 0.95, 0.91], [0.91, 0.90, 0.92], 0.0, "no difference seen"),
+        ([0.95], [0.90], 0.0, "not enough seeds"),
+        ([], [0.90], 0.0, "no runs yet"),
+    ],
+)
+def test_verdicts(kd: list[float], linear: list[float], margin: float, says: str) -> None:
+    assert verdict(outcome(PAIR, found_for(kd, linear)), margin) == says
+
+
+def test_an_interval_that_ends_at_the_margin_shows_nothing() -> None:
+    assert verdict(Gain(0.1, 0.0, 0.2, 3)) == verdict(Gain(-0.1, -0.2, 0.0, 3)) == "no difference seen"
+    assert verdict(Gain(0.1, -math.inf, math.inf, 1)) == "not enough seeds"
+
+
+def test_a_row_that_is_not_there_cannot_be_named() -> None:
+    with pytest.raises(ValueError, match="row must be .* got 'NTDK' .* fits 0; rows there: teacher, labels"):
+        place("ntkd", "full", "mnist", "NTDK")
+    with pytest.raises(ValueError, match="got 'KD' .* which fits 3"):
+        place("ntkd", "book", "mnist-mini", "KD")
+    with pytest.raises(ValueError, match="experiment must be one of sclc"):
+        place("sclk", "book", "mnist-mini", "KD")
+    assert place("ntkd", "book", "mnist-mini", "KD", labels=500).row.labels == 500
+
+
+def test_two_rows_of_one_table_are_compared() -> None:
+    other = place("ntkd", "full", "cifar10", "KD")
+    with pytest.raises(ValueError, match="must be two rows of one experiment and data set, got 'KD' of"):
+        Pair(place("ntkd", "full", "mnist", "KD"), other)
+    with pytest.raises(ValueError, match="must be two rows"):
+        Pair(other, other)
+
+
+def test_every_claim_can_be_found_and_no_pair_is_counted_twice() -> None:
+    assert [claim(one.name) for one in CLAIMS] == list(CLAIMS)
+    with pytest.raises(ValueError, match="name must be one of nonlinearity"):
+        claim("magic")
+    pairs = [pair for one in CLAIMS for pair in one.pairs]
+    assert len(set(pairs)) == len(pairs) > 50
+
+
+def test_the_page_has_every_claim_once_in_order_and_results_has_its_tables() -> None:
+    page = (ROOT / "book/held.md").read_text(encoding="utf-8")
+    names = [one.name for one in CLAIMS]
+    assert re.findall(r"```\{claim\} (\S+)", page) == re.findall(r"\(claim-(\S+)\)=", page) == names
+    results = (ROOT / "book/results.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```\{results\} (\S+)\n:scale: (\S+)\n:data: (\S+)", results)
+    linked = {figure_of(spot) for spot in claim_scores(ROOT / "results")}
+    assert linked <= {f"fig-results-{'-'.join(names)}" for names in shown}
+
+
+def test_a_claim_shows_the_article_and_then_what_the_lines_say() -> None:
+    """From the raw lines: one gain of the page, its interval, and the verdict."""
+    raw = [json.loads(text) for text in (ROOT / "results/ntkd.jsonl").read_text().splitlines()]
+
+    def accuracies(row: str) -> dict[int, float]:
+        mine = [line for line in raw if line["row"] == row and line["settings"]["labels"] == 500]
+        best = max((x for x in mine if x["seed"] == 0), key=lambda x: x["validation_accuracy"])
+        what = ("learning_rate", "label_smoothing", "temperature", "beta")
+        alike = [x for x in mine if all(x["settings"].get(w) == best["settings"].get(w) for w in what)]
+        return {x["seed"]: 100 * x["test_accuracy"] for x in alike}
+
+    kernels, answers = accuracies("NTKD"), accuracies("KD")
+    seeds = sorted(kernels.keys() & answers.keys())
+    test = stats.ttest_rel([kernels[s] for s in seeds], [answers[s] for s in seeds])
+    low, high = test.confidence_interval(0.95)
+    says = "held" if low > 0 else "did not hold" if high < 0 else "no difference seen"
+    text = claim_text(claim("kernels-answers"), claim_scores(ROOT / "results"))
+    (line,) = (x for x in text.splitlines() if "500 labels" in x)
+    mean = sum(kernels[s] - answers[s] for s in seeds) / len(seeds)
+    shown = f"| {mean:+.2f} ({low:+.2f} to {high:+.2f}) | {len(seeds)} | **{says}** |"
+    assert shown.replace("-", "−") in line and "(#fig-results-ntkd-book-mnist-mini)" in line
+    assert "| article, MNIST | 97.3 ± 0.6 | 95.9 ± 0.6 | +1.4 | 5 | reported |" in text
+    assert "In the article, *NTKD* against *KD*. In our rows of `ntkd` and `segmentation`, *NTKD*" in text
+
+
+def test_a_bound_is_the_distance_that_the_article_reports() -> None:
+    near = claim("rescue-near")
+    rescued, design = (
+        reported("table 4", DIGITS, "back end tuned with NTKD"),
+        reported("table 3", DIGITS, "NTKD"),
+    )
+    assert near.pairs[0].margin == pytest.approx((rescued.score - design.score) / 100)
+    assert "; claimed: above −2.2 |" in claim_text(near, claim_scores(ROOT / "results"))
+
+
+def test_verdicts_are_counted_and_luck_is_told() -> None:
+    found = claim_scores(ROOT / "results")
+    pairs = [(one, pair) for one in CLAIMS for pair in one.pairs]
+    verdicts = [verdict(outcome(pair, found), pair.margin) for _, pair in pairs]
+    judged = [v for v in verdicts if v in ("held", "did not hold", "no difference seen")]
+    seen = len(judged) - judged.count("no difference seen")
+    text = luck(found)
+    assert f"{len(judged)} comparisons" in text and f"{len(judged) / 20:.1f} of these" in text
+    assert f"{seen} leave out their bound" in text
+    stay = 0
+    for _, pair in pairs:
+        if pair.better in found and pair.worse in found:
+            first, second = dict(found[pair.better].scores), dict(found[pair.worse].scores)
+            gains = [first[s] - second[s] - pair.margin for s in first.keys() & second.keys()]
+            stay += stats.ttest_1samp(gains, 0).pvalue < 0.05 / len(judged)
+    assert text.endswith(f"{stay} of the {seen} stay.")
+    lines = verdicts_table(found).splitlines()[2:]
+    counts = [[int(cell or 0) for cell in map(str.strip, line.split("|")[2:-1])] for line in lines]
+    order = ("held", "did not hold", "no difference seen", "not enough seeds", "no runs yet")
+    assert [sum(column) for column in zip(*counts, strict=True)] == [verdicts.count(v) for v in order]
+
+
+def test_without_lines_there_are_no_verdicts(tmp_path: Path) -> None:
+    found = claim_scores(tmp_path)
+    assert found == {}
+    text = claim_text(CLAIMS[0], found)
+    assert text.endswith("No runs yet: " + "; ".join(map(str, CLAIMS[0].pairs)) + ".") and "|" not in text
+    assert "0 comparisons" in luck(found)
+
+
+def test_what_the_page_says_of_the_rows() -> None:
+    """Reasons that stand in held.md hold for the lines that are here."""
+    mine = place("ntkd", "book", "mnist-mini", "labels", labels=6000)
+    theirs = reported("table 3", DIGITS, "no transfer")
+    found = scores([mine], ROOT / "results")
+    assert 100 * found[mine].mean > theirs.score
+    digits, photographs = (
+        scores(
+            [place("sclc", "full", data, row) for row in ("ReLU in pool, labels", "teacher")],
+            ROOT / "results",
+        )
+        for data in ("mnist", "cifar10")
+    )
+    gaps = [max(x.mean for x in f.values()) - min(x.mean for x in f.values()) for f in (digits, photographs)]
+    assert gaps[0] < 0.01 < 0.1 < gaps[1]
+
+
+def test_the_teacher_of_the_helpers_is_no_claim() -> None:
+    assert TEACHER not in {spot.row for one in CLAIMS for p in one.pairs for spot in (p.better, p.worse)}
+    assert set(EXPERIMENTS) >= {p.better.experiment.name for one in CLAIMS for p in one.pairs}
