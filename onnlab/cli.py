@@ -30,6 +30,7 @@ from onnlab.experiments import (
     run,
 )
 from onnlab.experiments.cluster import ClusterError, on_cluster
+from onnlab.experiments.consumption import COMPUTED
 from onnlab.experiments.devices import in_light
 from onnlab.experiments.report import plain_tables
 from onnlab.experiments.trace import format_trace
@@ -96,8 +97,8 @@ def parser() -> argparse.ArgumentParser:
         "reproduce", help="make the missing runs of experiments and print their tables", formatter_class=shown
     )
     running.add_argument(
-        "names", nargs="*", type=experiment_name, default=tuple(EXPERIMENTS), metavar="NAME",
-        help=f"{' | '.join(EXPERIMENTS)}; all of them if none is named",
+        "names", nargs="*", type=experiment_name, default=(*EXPERIMENTS, *COMPUTED), metavar="NAME",
+        help=f"{' | '.join((*EXPERIMENTS, *COMPUTED))}; all of them if none is named",
     )  # fmt: skip
     running.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, hours, or days")
     running.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
@@ -211,15 +212,17 @@ def tell(text: str) -> None:
 
 
 def experiment_name(text: str) -> str:
-    """Return the name of an experiment."""
-    if text not in EXPERIMENTS:
-        raise argparse.ArgumentTypeError(f"{text!r} must be one of {', '.join(EXPERIMENTS)}")
+    """Return the name of an experiment, or of what is computed at once."""
+    names = (*EXPERIMENTS, *COMPUTED)
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} must be one of {', '.join(names)}")
     return text
 
 
 def reproduce(options: argparse.Namespace) -> None:
     """Make the runs of experiments that are missing, and print their tables; or tell what is missing."""
-    experiments = [EXPERIMENTS[name](options.scale) for name in dict.fromkeys(options.names)]
+    names = dict.fromkeys(options.names)
+    experiments = [EXPERIMENTS[name](options.scale) for name in names if name in EXPERIMENTS]
     plans = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
     planned = [one for rows in plans for one in rows]
     if options.dry_run:
@@ -242,6 +245,7 @@ def reproduce(options: argparse.Namespace) -> None:
             )
             texts.append(plain_tables(experiment, lines))
             failed += sum(line["error"] is not None for line in lines)
+        texts += [COMPUTED[name](options.scale) for name in names if name in COMPUTED]
         if is_first():
             print("\n\n".join(texts))
         if failed:

@@ -8,6 +8,7 @@ from onnlab.experiments.catalogue.sclc import sclc
 from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
 from onnlab.experiments.claims import CLAIMS, Claim, Pair, claim, outcome, verdict
+from onnlab.experiments.consumption import COMPUTED, Consumer, consumers, network_cost
 from onnlab.experiments.devices import PROCESSES, CleanRoom, Laboratory, Process
 from onnlab.experiments.energy import Meter
 from onnlab.experiments.estimates import (
@@ -35,6 +36,7 @@ from onnlab.experiments.trace import format_trace, runs_of
 __all__ = [
     "BUDGETS",
     "CLAIMS",
+    "COMPUTED",
     "CONSUMPTIONS",
     "DEVICES",
     "EXPERIMENTS",
@@ -45,6 +47,7 @@ __all__ = [
     "Budget",
     "Claim",
     "CleanRoom",
+    "Consumer",
     "Consumption",
     "Experiment",
     "Gain",
@@ -66,12 +69,14 @@ __all__ = [
     "claim",
     "compare_estimates",
     "compensation",
+    "consumers",
     "estimated_and_trained",
     "format_estimates",
     "format_plan",
     "format_table",
     "format_trace",
     "gain",
+    "network_cost",
     "ntkd",
     "outcome",
     "place",

@@ -9,6 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from onnlab.experiments.claims import claim
+from onnlab.experiments.consumption import energy_table, paper_energies
 from onnlab.experiments.findings import beside_tables, claim_scores, claim_text, luck, verdicts_table
 from onnlab_book.results import LINES
 
@@ -24,6 +25,7 @@ TEXTS: dict[str, Callable[[str, Path], str]] = {
     "claim": claimed,
     "verdicts": lambda _, folder: verdicts_table(claim_scores(folder)),
     "luck": lambda _, folder: luck(claim_scores(folder)),
+    "energy": lambda scale, _: energy_table(scale) if scale else paper_energies(),
 }
 """Markdown for each directive, of its argument and the folder of the results."""
 
