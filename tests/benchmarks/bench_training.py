@@ -157,7 +157,7 @@ WAYS = ["plain", "channels_last", "bfloat16", "channels_last and bfloat16", "com
 
 
 @by_processor_time
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by PyTorch, while it compiles
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # while PyTorch compiles
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", LEARNERS)
 def test_way_to_compute(benchmark, name, way):
