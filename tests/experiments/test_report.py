@@ -206,6 +206,17 @@ def test_what_chapter_12_says_of_the_devices_of_the_appendix():
         assert gains["NTKD"].low < 0 and gains["NTKD"].n >= 6
 
 
+def test_what_the_appendix_says_of_the_two_kinds_of_light():
+    """On PSFs answers gain over labels; on 4f devices, which are fewer, no way differs clearly from them."""
+    digits = part(EXPERIMENTS["compensation"]("book"), "mnist-mini")
+    pairs = comparisons(digits, tables_of(digits, read(ROOT / "results/compensation.jsonl")))
+    gains = {(row.process, row.name): one for row, other, one in pairs if other.name == "labels"}
+    assert gains["clean room", "KD"].low > 0
+    for name in ("KD", "NTKD", "KD + NTKD"):
+        assert not gains["4f laboratory", name].clear
+        assert gains["4f laboratory", name].n < gains["clean room", name].n
+
+
 def test_what_the_book_says_of_the_larger_experiment():
     """Chapter 6: it still finds a gain for 2 000 shifted labels. Appendix: few labels gain most."""
     experiment = EXPERIMENTS["when-kd-helps"]("book")
