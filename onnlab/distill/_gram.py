@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from onnlab.distill.layers import Affine, Norm, Scales, Use
+from onnlab.distill.layers import Scales, Use
 
 BLOCK = 64  # rows at a time of a symmetric matrix, of which only one half is computed
+PAIR = 32  # multiplications that take as long as writing the product of a pair of positions
 
 
 class Part:
@@ -26,29 +27,19 @@ class Part:
 
     def __init__(self, uses: Sequence[tuple[int, Use]], scales: Scales) -> None:
         self.uses, self.scales = uses, scales
-        self.affine = isinstance(uses[0][1], Affine)
         self._inputs: Tensor | None = None
 
     def inputs(self) -> Tensor:
         """Return the factor without outputs, ``(n, groups, positions, k)``: computed once."""
         if self._inputs is None:
-            parts = [use.inputs(self.scales) for _, use in self.uses if isinstance(use, Affine)]
+            parts = [use.inputs(self.scales) for _, use in self.uses]
             self._inputs = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
         return self._inputs
 
     def outputs(self, deltas: Sequence[Tensor]) -> Tensor:
-        """Return what the deltas ``(r, n, ...)`` of ``r`` outputs say of this part.
-
-        Of an affine layer it is the other factor, ``(r, n, groups, rows, positions)``; of another one the
-        gradients themselves, ``(r, n, entries)``.
-        """
-        if self.affine:
-            parts = [use.outputs(deltas[number]) for number, use in self.uses if isinstance(use, Affine)]
-            return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
-        gradients = [
-            use.gradient(deltas[number], self.scales) for number, use in self.uses if isinstance(use, Norm)
-        ]
-        return torch.stack(gradients).sum(0) if len(gradients) > 1 else gradients[0]
+        """Return the other factor, ``(r, n, groups, rows, positions)``, from the deltas of ``r`` outputs."""
+        parts = [use.outputs(deltas[number]) for number, use in self.uses]
+        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
 def add_part(
@@ -70,12 +61,10 @@ def add_part(
     entries : int
         Largest number of entries of a gradient that are held for each image.
     """
-    if not one.affine:
-        return add_gradients(total, left, None if two is None else right, full)
     u, v = one.inputs(), None if two is None else two.inputs()
     positions, k = u.shape[2:]
     rows = left.shape[3] * len(left)
-    if positions**2 * (k + rows) <= 2 * k * rows:
+    if positions**2 * (k + rows + PAIR) <= 2 * k * rows:
         return total + by_positions(u, left, u if v is None else v, right, full)
     step = max(1, entries // (u.shape[1] * k))
     if not full:

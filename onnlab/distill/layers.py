@@ -44,11 +44,17 @@ class Step:
         return _plain_window(*self.settings, **self.named) if self.function is F.avg_pool2d else None
 
 
-class Use:
-    """One use of a weight and a bias, or of one of them, by a layer with the input ``x`` ``(n, ...)``."""
+class Use(ABC):
+    """One use of a weight and a bias, or of one of them, by a layer with the input ``x`` ``(n, ...)``.
+
+    The weight is a matrix that multiplies at each position, or several in groups; the bias is that of one
+    more input, equal to 1.
+    """
 
     def __init__(self, x: Tensor) -> None:
         self._x, self._version = x, x._version
+        self.groups = 1
+        self.behind: list[Step] = []
 
     @property
     def x(self) -> Tensor:
@@ -64,15 +70,6 @@ class Use:
     def clear(self) -> bool:
         """Whether a first axis as long as the batch can be nothing else than the batch."""
         return True
-
-
-class Affine(Use, ABC):
-    """A matrix that multiplies at each position, and a bias: one more input, equal to 1."""
-
-    def __init__(self, x: Tensor) -> None:
-        super().__init__(x)
-        self.groups = 1
-        self.behind: list[Step] = []
 
     @abstractmethod
     def patches(self) -> Tensor:
@@ -105,7 +102,7 @@ class Affine(Use, ABC):
         """Return the other factor, ``(r, n, groups, rows, positions)`` from ``(r, n, ...)``."""
 
 
-class Dense(Affine):
+class Dense(Use):
     """Of ``linear``."""
 
     @property
@@ -122,7 +119,7 @@ class Dense(Affine):
         return delta.reshape(*delta.shape[:2], 1, -1, delta.shape[-1]).mT
 
 
-class Convolution(Affine):
+class Convolution(Use):
     """Of ``conv2d``."""
 
     def __init__(
@@ -155,7 +152,7 @@ class Convolution(Affine):
         return delta.flatten(3).unflatten(2, (self.groups, -1))
 
 
-class Transposed(Affine):
+class Transposed(Use):
     """Kernels of ``conv_transpose2d``: pixels meet patches of what goes out."""
 
     def __init__(
@@ -180,16 +177,12 @@ class Transposed(Affine):
         return patches.unflatten(1, (self.groups, -1)).unflatten(0, delta.shape[:2])
 
 
-class Offset(Affine):
+class Offset(Use):
     """Bias alone, with the channels in the second axis."""
 
     def patches(self) -> Tensor:
-        """Return the positions, of which only the number counts."""
-        raise NotImplementedError
-
-    def inputs(self, scales: Scales) -> Tensor:
-        """Ones; the deltas are added up in :meth:`outputs` already."""
-        return self.x.new_full((len(self.x), 1, 1, 1), scales[1] or 0.0)
+        """Return one position, for the deltas are added up in :meth:`outputs` already."""
+        return self.x.new_ones(len(self.x), 1, 1)
 
     def outputs(self, delta: Tensor) -> Tensor:
         """Sum of the deltas over positions."""
@@ -198,6 +191,8 @@ class Offset(Affine):
 
 class Norm(Use):
     """Of a norm layer: factor and offset of each channel, or of each element of the last axes.
+
+    Each is a group of its own, a matrix of one entry.
 
     Parameters
     ----------
@@ -212,28 +207,26 @@ class Norm(Use):
     def __init__(self, x: Tensor, normalised: Callable[[Tensor], Tensor], elements: int = 0) -> None:
         super().__init__(x)
         self.normalised, self.elements = normalised, elements
-        self._factor: Tensor | None = None  # the same for all outputs
+        self.groups = x.shape[-elements:].numel() if elements else x.shape[1]
 
     @property
     def clear(self) -> bool:
         """Unless there is an axis of positions, which may come first."""
         return self.elements == 0 or self._x.ndim == 1 + self.elements
 
-    def gradient(self, delta: Tensor, scales: Scales) -> Tensor:
-        """Return the gradient of each image, scaled: ``(r, n, entries)`` from ``(r, n, ...)``.
+    def patches(self) -> Tensor:
+        """Normalised inputs."""
+        return self._entries(self.normalised(self.x)[None])[0]
 
-        Axes without entries of their own are added up.
-        """
-        axes = tuple(range(3, delta.ndim) if self.elements == 0 else range(2, delta.ndim - self.elements))
-        parts = []
-        if scales[0] is not None:
-            if self._factor is None:
-                self._factor = self.normalised(self.x)
-            parts.append((delta * self._factor, scales[0]))
-        if scales[1] is not None:
-            parts.append((delta, scales[1]))
-        sums = [((part.sum(axes) if axes else part).flatten(2), scale) for part, scale in parts]
-        return torch.cat([scale * part for part, scale in sums], 2)
+    def outputs(self, delta: Tensor) -> Tensor:
+        """Deltas of each entry."""
+        return self._entries(delta)[:, :, :, None]
+
+    def _entries(self, values: Tensor) -> Tensor:
+        """Arrange ``(r, n, ...)`` as ``(r, n, groups, positions)``."""
+        if self.elements == 0:
+            return values.reshape(*values.shape[:2], self.groups, -1)
+        return values.reshape(*values.shape[:2], -1, self.groups).mT
 
 
 def _pair(value: Any) -> tuple[int, int]:
