@@ -88,7 +88,10 @@ def test_every_number_is_on_a_page_and_none_is_typed() -> None:
     assert [one for one in REPORTED if f"| {one}" not in tables] == []
     pages = {name: (ROOT / f"book/{name}.md").read_text(encoding="utf-8") for name in ("results", "held")}
     for name in {one.experiment for one in REPORTED}:
-        assert f"```{{beside}} {name}\n" in pages["results"]
+        shown = [f"```{{{what}}} {name}\n" in pages["results"] for what in ("results", "beside")]
+        assert shown[0] == shown[1], (
+            f"{name}: results.md must show both the lines and the article, or neither"
+        )
     typed = {name: re.findall(r"\d\d\.\d", text) for name, text in pages.items()}
     assert typed == {"results": [], "held": []}
 
