@@ -92,7 +92,7 @@ def consumers(scale: str) -> list[Consumer]:
 
 
 OURS = (
-    "network", "data, image", "MACs: light", "MACs: digital", "capture", "conversion", "digital", "in all",
+    "network: data, image", "MACs: light", "MACs: digital", "capture", "conversion", "digital", "in all",
     "teacher",
 )  # fmt: skip
 PAPER = ("system", "MACs", "capture (mJ)", "in all (mJ)", "energy but for capture, per MAC (pJ)")
@@ -102,8 +102,7 @@ def our_cells(rows: Sequence[Consumer]) -> list[tuple[str, ...]]:
     """Return the cells of our table, without its head ``OURS``; energies are in microjoules."""
     return [
         (
-            one.network,
-            f"{one.data}, {'×'.join(map(str, one.image))}",
+            f"{one.network}: {one.data}, {'×'.join(map(str, one.image))}",
             _many(one.cost.optical_macs),
             _many(one.cost.macs),
             *(
@@ -139,7 +138,7 @@ def format_energy(scale: str) -> str:
 
 def energy_table(scale: str) -> str:
     """Return our table as Markdown."""
-    return markdown_table(OURS, our_cells(consumers(scale)), left=(0, 1))
+    return markdown_table(OURS, our_cells(consumers(scale)), left=(0,))
 
 
 def paper_energies() -> str:
