@@ -207,14 +207,15 @@ def test_what_chapter_12_says_of_the_devices_of_the_appendix():
 
 
 def test_what_the_appendix_says_of_the_two_kinds_of_light():
-    """On PSFs answers gain over labels; on 4f devices, which are fewer, no way differs clearly from them."""
+    """Both fall behind. Answers gain on PSFs; on 4f devices no way does, and less than a point is left."""
     digits = part(EXPERIMENTS["compensation"]("book"), "mnist-mini")
     pairs = comparisons(digits, tables_of(digits, read(ROOT / "results/compensation.jsonl")))
+    assert all(one.high < 0 for row, _, one in pairs if row.name == "as built")
     gains = {(row.process, row.name): one for row, other, one in pairs if other.name == "labels"}
-    assert gains["clean room", "KD"].low > 0
+    assert gains["4f laboratory", "KD"].high > gains["clean room", "KD"].low > 0  # they overlap
     for name in ("KD", "NTKD", "KD + NTKD"):
-        assert not gains["4f laboratory", name].clear
-        assert gains["4f laboratory", name].n < gains["clean room", name].n
+        one = gains["4f laboratory", name]
+        assert -0.01 < one.low < 0 < one.high < 0.01 and one.n < gains["clean room", name].n
 
 
 def test_what_the_book_says_of_the_larger_experiment():
