@@ -202,7 +202,7 @@ class _Watch(TorchFunctionMode):
         if func in DROPOUTS or func is F.batch_norm or func is F.instance_norm:
             _refuse_mixing(func, args, kwargs)
         self.normed |= func in NORMS
-        output = func(*args, **kwargs)
+        output = (_scale_and_shift if func is F.batch_norm else func)(*args, **kwargs)
         if func in RULES:
             self._note(RULES[func](*args, **kwargs), output)
         elif (func in POOLS or (func == Tensor.__getitem__ and _crops(args[1]))) and args:
@@ -251,6 +251,24 @@ def _move_behind(tap: Tap, counts: Counter[Any]) -> None:
         tap.edge, tap.entries = edge, entries
         for use in convolutions:
             use.behind.append(step)
+
+
+def _scale_and_shift(
+    input: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Do what ``batch_norm`` does in eval mode, without the gradients of its weights on each way back."""
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else weight * scale
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    scale, shift = (part.to(input.dtype).view(-1, *[1] * (input.ndim - 2)) for part in (scale, shift))
+    return input * scale + shift
 
 
 def _refuse_mixing(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
