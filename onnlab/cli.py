@@ -21,15 +21,16 @@ from onnlab.experiments import (
     DEVICES,
     EXPERIMENTS,
     SCALES,
+    ClusterError,
     Progress,
     compare_estimates,
     format_estimates,
     format_plan,
+    on_cluster,
     plan,
     read,
     run,
 )
-from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.consumption import COMPUTED
 from onnlab.experiments.devices import in_light
 from onnlab.experiments.report import plain_tables

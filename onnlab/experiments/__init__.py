@@ -8,6 +8,7 @@ from onnlab.experiments.catalogue.sclc import sclc
 from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
 from onnlab.experiments.claims import CLAIMS, Claim, Pair, claim, outcome, verdict
+from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.consumption import COMPUTED, Consumer, consumers, network_cost
 from onnlab.experiments.devices import PROCESSES, CleanRoom, Laboratory, Process
 from onnlab.experiments.energy import Meter
@@ -47,6 +48,7 @@ __all__ = [
     "Budget",
     "Claim",
     "CleanRoom",
+    "ClusterError",
     "Consumer",
     "Consumption",
     "Experiment",
@@ -78,6 +80,7 @@ __all__ = [
     "gain",
     "network_cost",
     "ntkd",
+    "on_cluster",
     "outcome",
     "place",
     "plan",
