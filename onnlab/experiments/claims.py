@@ -147,7 +147,8 @@ def _teacher_helps(*labels: int) -> tuple[Pair, ...]:
 
 def _kernels(better: str, worse: str) -> tuple[Pair, ...]:
     """Digits with few labels and many, photographs, and pixels."""
-    spots = [(*PART, 500), (*PART, 2000), (*PART, 6000), (*MNIST, None), (*CIFAR, None)]
+    spots = [(*PART, 500), (*PART, 2000), (*PART, 6000), (*MNIST, None)]
+    spots += [(*SOME, 5000), (*CIFAR, None)]
     pixels = [(*SCENES, 40), (*CAMVID, None)]
 
     def pair(experiment: str, spot: tuple[str, str, int | None], plain: str) -> Pair:
