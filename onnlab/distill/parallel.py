@@ -126,12 +126,14 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     losses. With :math:`N` processes that is :math:`N L`: the mean of what they find for their copies of a
     weight is the derivative of :math:`L`. So it is where each has computed the whole.
     """
-    count = processes()
-    for parameter in parameters if count > 1 else ():
-        if parameter.grad is not None:
-            total = parameter.grad.contiguous()
-            dist.all_reduce(total)
-            parameter.grad.copy_(total / count)
+    gradients = [value.grad for value in parameters if value.grad is not None] if processes() > 1 else []
+    for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):  # one message for all of a kind
+        mine = [gradient for gradient in gradients if gradient.dtype == dtype]
+        total = torch.cat([gradient.flatten() for gradient in mine])
+        dist.all_reduce(total)
+        parts = total.div_(processes()).split([gradient.numel() for gradient in mine])
+        for gradient, part in zip(mine, parts, strict=True):
+            gradient.copy_(part.view(gradient.shape))
 
 
 class _Shared(nn.Module):
@@ -146,9 +148,14 @@ class _Shared(nn.Module):
         start, stop = (len(x) * number // count for number in (rank(), rank() + 1))
         with _WholeBatchNorm():
             mine = self.model(x[start:stop])
-        whole = mine.new_zeros(len(x), *mine.shape[1:])
-        whole[start:stop] = mine
-        return _AddUp.apply(whole)
+        return _AddUp.apply(_placed(mine, start, len(x)))
+
+
+def _placed(mine: Tensor, start: int, rows: int) -> Tensor:
+    """Put the rows of this process where they belong, with zeros for those of the others."""
+    whole = mine.new_zeros(rows, *mine.shape[1:])
+    whole[start : start + len(mine)] = mine
+    return whole
 
 
 class _AddUp(Function):
@@ -187,17 +194,20 @@ def _batch_norm(
     """Do what ``F.batch_norm`` does, with mean and variance over the shares of all processes."""
     if not training:
         return F.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    rows = x.to(torch.promote_types(x.dtype, torch.float32)).movedim(1, -1)
-    axes = tuple(range(rows.ndim - 1))
-    size = rows.new_tensor([x.numel() / x.shape[1]])
-    sums = _AddUp.apply(torch.cat([rows.sum(axes), size]))
-    mean, count = sums[:-1] / sums[-1], sums[-1].detach()
-    variance = _AddUp.apply((rows - mean).square().sum(axes)) / count
-    with torch.no_grad():
-        if running_mean is not None and running_var is not None:
-            running_mean.lerp_(mean, momentum)
-            running_var.lerp_(variance * count / (count - 1), momentum)
-    y = (rows - mean) * (variance + eps).rsqrt()
-    y = y if weight is None else y * weight
-    y = y if bias is None else y + bias
-    return y.movedim(-1, 1).to(x.dtype)
+    values = x.to(torch.promote_types(x.dtype, torch.float32))
+    axes, shape = (0, *range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    size, own = x.numel() / x.shape[1], values.mean(axes)
+    spread = (values - own.view(shape)).square().mean(axes)
+    mine = torch.cat([own.new_tensor([size]), own, spread])[None]
+    shares: Tensor = _AddUp.apply(_placed(mine, rank(), processes()))  # a row for each process
+    sizes, means, variances = shares.split([1, len(own), len(own)], dim=1)
+    count = sizes.sum()
+    mean = (sizes * means).sum(0) / count
+    variance = (sizes * (variances + (means - mean).square())).sum(0) / count
+    if running_mean is not None and running_var is not None:
+        with torch.no_grad():
+            running_mean.lerp_(mean.to(running_mean), momentum)
+            running_var.lerp_((variance * count / (count - 1)).to(running_var), momentum)
+    scale = (variance + eps).rsqrt() if weight is None else (variance + eps).rsqrt() * weight
+    y = (values - mean.view(shape)) * scale.view(shape)
+    return (y if bias is None else y + bias.view(shape)).to(x.dtype)

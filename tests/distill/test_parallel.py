@@ -1,7 +1,9 @@
 """Two processes that train one network take the steps of one process."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ from tests.distill.several_processes import CASES, train
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+
+
+def torchrun(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that starts processes: on Windows, PyTorch's packages cannot listen for them."""
+    return pytest.mark.slow(pytest.mark.skipif(os.name == "nt", reason="torchrun needs libuv there")(test))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +41,7 @@ def found(folder: Path) -> dict[str, Any]:
     return torch.load(folder / "first.pt")
 
 
-@pytest.mark.slow
+@torchrun
 @pytest.mark.parametrize("name", CASES)
 def test_a_training_by_two_is_that_by_one(name: str, found: dict[str, Any]) -> None:
     assert found["processes"] == 2
@@ -48,7 +55,7 @@ def test_a_training_by_two_is_that_by_one(name: str, found: dict[str, Any]) -> N
         assert difference <= tolerance * torch.linalg.vector_norm(value.double()), key
 
 
-@pytest.mark.slow
+@torchrun
 def test_both_have_the_same_and_the_first_alone_writes_and_tells(folder: Path, found: dict[str, Any]) -> None:
     assert torch.load(folder / "second.pt")  # all that it found was equal, digit by digit
     assert (folder / "0.state").exists() and not (folder / "1.state").exists()
@@ -56,14 +63,14 @@ def test_both_have_the_same_and_the_first_alone_writes_and_tells(folder: Path, f
     assert sum(line.startswith(b"\repoch 1/2") for line in lines) == len(CASES) + 1
 
 
-@pytest.mark.slow
+@torchrun
 def test_each_draws_its_own_dropout(found: dict[str, Any]) -> None:
     images = found["dropout"]
     assert set(images.unique().tolist()) == {0.0, 2.0}
     assert not torch.equal(images[:2], images[2:])
 
 
-@pytest.mark.slow
+@torchrun
 def test_waiting_for_one_that_has_gone_is_an_error(folder: Path) -> None:
     assert (folder / "alone.txt").read_text()
 

@@ -9,7 +9,7 @@ from onnlab.experiments import read, run, runner, training
 from onnlab.experiments.cluster import ClusterError
 from onnlab.experiments.settings import run_of
 from onnlab.experiments.training import Place
-from tests.distill.test_parallel import ROOT, TORCHRUN
+from tests.distill.test_parallel import ROOT, TORCHRUN, torchrun
 from tests.experiments.helpers import TINY, few_images
 from tests.experiments.several_processes import DARK, EXPERIMENTS, build_in_the_dark
 
@@ -32,7 +32,7 @@ def close(one: dict, other: dict) -> bool:
     return same and one.get("validation_loss", 0) == pytest.approx(other.get("validation_loss", 0), rel=1e-5)
 
 
-@pytest.mark.slow
+@torchrun
 def test_two_processes_write_the_lines_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = together("rescued", tmp_path / "two")
     assert done.returncode == 0, done.stderr
@@ -47,7 +47,7 @@ def test_two_processes_write_the_lines_of_one(tmp_path: Path, monkeypatch: pytes
     assert done.stdout.count("rescued (book)") == 1 and done.stderr.count("the light is off") == 1
 
 
-@pytest.mark.slow
+@torchrun
 def test_without_one_both_end_and_the_next_call_goes_on(tmp_path: Path) -> None:
     done = together("killed", tmp_path)
     assert done.returncode != 0
