@@ -20,8 +20,10 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 
 def torchrun(test: Callable[..., None]) -> Callable[..., None]:
-    """Mark a test that starts processes: on Windows, PyTorch's packages cannot listen for them."""
-    return pytest.mark.slow(pytest.mark.skipif(os.name == "nt", reason="torchrun needs libuv there")(test))
+    """Mark a test that starts processes, which nobody has tried on Windows."""
+    return pytest.mark.slow(
+        pytest.mark.skipif(os.name == "nt", reason="torchrun was not tried on Windows")(test)
+    )
 
 
 @pytest.fixture(scope="module")
