@@ -8,6 +8,8 @@ from onnlab.experiments.catalogue.rows import ALPHA, RATES, TEMPERATURES, hybrid
 from onnlab.experiments.settings import Experiment, Row
 
 BETAS = (1.0, 5.0)
+SLOWER = (6e-4, 2e-3, 6e-3)
+"""Learning rates for two hidden layers: from 0.012 on they learn nothing."""
 OTHER_WAYS = ("not centred", "raw", "trace", "head", "one projection", "four projections")
 """To compare the kernels of classifiers."""
 OTHER_BETAS = {"raw": (1e-9, 1e-8), "trace": (10.0, 50.0)}
@@ -32,7 +34,7 @@ def ntkd(scale: str) -> Experiment:
         return Experiment("ntkd", scale, _kernel_rows(few, teacher))
     if scale == "full":
         mnist = hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
-        cifar = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip")
+        cifar = replace(hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip"), learning_rates=SLOWER)
         both = ((mnist, "LeNet"), (cifar, "AlexNet"))
         parts = (_kernel_rows(student, _teacher(student, network)) for student, network in both)
         return Experiment("ntkd", scale, tuple(row for part in parts for row in part))
@@ -46,7 +48,7 @@ def ntkd(scale: str) -> Experiment:
         replace(student, name=f"NTKD, {kernel}", kernel=kernel, betas=OTHER_BETAS.get(kernel, BETAS))
         for kernel in OTHER_WAYS
     ]
-    photographs = hybrid_row("cifar10", "Hybrid-16", 20, labels=5000)
+    photographs = replace(hybrid_row("cifar10", "Hybrid-16", 20, labels=5000), learning_rates=SLOWER)
     teacher = _teacher(photographs, "SmallCNN-32", RATES[:1], labels=20_000, epochs=10, augment="shift+flip")
     rows += _kernel_rows(photographs, teacher)
     rows.append(replace(rows[-2], name="NTKD, head", kernel="head"))
