@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from onnlab.data import Dataset, Split
 from onnlab.networks import HybridClassifier
@@ -19,11 +19,23 @@ def is_frozen(model: nn.Module) -> TypeGuard[HybridClassifier]:
     )
 
 
+def maps_of(model: HybridClassifier, images: Tensor, device: str = "cpu") -> Tensor:
+    """Return what the back end gets to see of images, without noise: ``(n, kernels, *pooled size)``."""
+    with torch.no_grad():
+        parts = [model.pool(model.optics(some.to(device))) for some in images.split(CHUNK)]
+    return torch.cat(parts)
+
+
+def map_kernel(x: Tensor, x2: Tensor, model: HybridClassifier) -> Tensor:
+    """Return the inner products of the maps of images with those of others, ``(n, m)``."""
+    return maps_of(model, x).flatten(1) @ maps_of(model, x2).flatten(1).T
+
+
 def seen_by_back_end(model: HybridClassifier, data: Dataset, device: str = "cpu") -> Dataset:
     """Return a data set with what the back end gets to see in place of each image to train and validate with.
 
     Each image is read once. To train the back end on this is to train the network, without the light in
-    every epoch. Noise has no say. The test images are left as they are.
+    every epoch. The test images are left as they are.
 
     Parameters
     ----------
@@ -36,11 +48,7 @@ def seen_by_back_end(model: HybridClassifier, data: Dataset, device: str = "cpu"
         times four bytes, for each image.
     """
     model.to(device)
-
-    def seen(split: Split) -> Split:
-        starts = range(0, len(split), CHUNK)
-        with torch.no_grad():
-            maps = [model.pool(model.optics(split[i : i + CHUNK][0].to(device))) for i in starts]
-        return Split(torch.cat(maps), split.labels)
-
-    return replace(data, train=seen(data.train), validation=seen(data.validation))
+    train, validation = (
+        Split(maps_of(model, split.images, device), split.labels) for split in (data.train, data.validation)
+    )
+    return replace(data, train=train, validation=validation)

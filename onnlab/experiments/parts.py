@@ -10,7 +10,8 @@ from torch import nn
 
 from onnlab.data import Dataset, available, load
 from onnlab.distill import Augmentation, compose, random_flip, random_shift
-from onnlab.hardware import WideClassifier
+from onnlab.experiments.frozen import map_kernel
+from onnlab.hardware import KernelClassifier, wide_camera
 from onnlab.networks import (
     AlexNet,
     HybridClassifier,
@@ -50,8 +51,14 @@ def _read_out(
     return HybridClassifier(optics, classes, pool=4, hidden=())
 
 
-def _limit(channels: int, classes: int, image_size: ImageSize, *, camera: str) -> WideClassifier:
-    return WideClassifier(classes, 7, 4, camera)
+def _solved(
+    channels: int, classes: int, image_size: ImageSize, *, kernels: int | None, camera: str
+) -> KernelClassifier:
+    """The same with frozen kernels, or infinitely many; the read-out is a regression, in closed form."""
+    if kernels is None:
+        return KernelClassifier(classes, partial(wide_camera, kernel_size=7, pool=4, camera=camera))
+    model = _read_out(channels, classes, image_size, kernels=kernels, camera=camera, trained=False)
+    return KernelClassifier(classes, partial(map_kernel, model=model))
 
 
 def _unet(channels: int, classes: int, image_size: ImageSize, *, width: int) -> UNet:
@@ -62,8 +69,15 @@ def _segmenter(channels: int, classes: int, image_size: ImageSize) -> HybridSegm
     return HybridSegmenter(IdealConvolution(channels, 56, 3, image_size), classes, depth=2)
 
 
+RANDOM_COUNTS = (8, 64, 500, 1000)
 RANDOM_CAMERAS = ("linear", "rectified")
-"""Those behind random kernels, and behind trained ones that are compared with them."""
+"""Numbers of random kernels, and the cameras behind them and behind trained ones to compare with."""
+
+SOLVED: dict[str, Callable[..., nn.Module]] = {
+    f"Solved-{kernels or 'infinite'} {camera}": partial(_solved, kernels=kernels, camera=camera)
+    for kernels, camera in product((*RANDOM_COUNTS, None), RANDOM_CAMERAS)
+}
+"""Networks that are not trained but solved, by name: no epochs, no learning rates."""
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "LeNet": _lenet,
@@ -75,13 +89,13 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "Hybrid-16": partial(_hybrid, kernels=16, hidden=(256, 64)),
     **{
         f"Random-{kernels} {camera}": partial(_read_out, kernels=kernels, camera=camera, trained=False)
-        for kernels, camera in product((8, 64, 500, 1000), RANDOM_CAMERAS)
+        for kernels, camera in product(RANDOM_COUNTS, RANDOM_CAMERAS)
     },
     **{
         f"Trained-8 {camera}": partial(_read_out, kernels=8, camera=camera, trained=True)
         for camera in RANDOM_CAMERAS
     },
-    **{f"Infinite {camera}": partial(_limit, camera=camera) for camera in RANDOM_CAMERAS},
+    **SOLVED,
     "UNet-8": partial(_unet, width=8),
     "UNet-16": partial(_unet, width=16),
     "Segmenter": _segmenter,
@@ -94,9 +108,6 @@ TASKS: dict[str, Callable[[], Dataset]] = {
     "camvid-cars": lambda: load("camvid").against_rest("car"),
 }
 """Data sets by name: those of :func:`onnlab.data.load`, and tasks that are made of them."""
-
-LIMITS = tuple(f"Infinite {camera}" for camera in RANDOM_CAMERAS)
-"""Networks that are solved in closed form: no epochs, no learning rates."""
 
 FRONTS = ("nonlinear", "linear", "relu-in-pool")
 """The network as it is; its strictly linear counterpart; that counterpart with a ReLU behind each pool."""

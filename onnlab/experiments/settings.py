@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from onnlab.experiments.devices import PROCESSES
-from onnlab.experiments.parts import AUGMENTATIONS, FRONTS, KERNELS, LIMITS, NETWORKS, TASKS
+from onnlab.experiments.parts import AUGMENTATIONS, FRONTS, KERNELS, NETWORKS, SOLVED, TASKS
 
 VERSION = 1
 """Of the recipe: raise it when the same settings come to mean another training; all runs are made anew."""
@@ -67,7 +67,7 @@ class Row:
         One of :data:`onnlab.experiments.parts.TASKS`.
     epochs : int
         Passes over the training images; 0 for a device that is left as it was built, and for a network that
-        is solved in closed form, one of :data:`onnlab.experiments.parts.LIMITS`.
+        is solved in closed form, one of :data:`onnlab.experiments.parts.SOLVED`.
     front : str
         One of :data:`onnlab.experiments.parts.FRONTS`. A counterpart starts from fresh weights, not from
         those of a trained network.
@@ -139,7 +139,7 @@ class Row:
                 raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {value!r}")
         for what in ("epochs", "batch_size", "labels"):
             value = getattr(self, what)
-            untrained = self.student is not None or self.network in LIMITS
+            untrained = self.student is not None or self.network in SOLVED
             if value is not None and value < 1 and not (what == "epochs" and value == 0 and untrained):
                 raise ValueError(f"{what} must be at least 1, got {value}")
         for what in ("learning_rates", "label_smoothings", "temperatures", "betas"):
@@ -164,7 +164,7 @@ class Row:
                 "temperatures or betas must be given with a teacher, and only then, got "
                 f"{self.temperatures} and {self.betas}"
             )
-        if self.network in LIMITS and (self.epochs or self.teacher is not None or self.student is not None):
+        if self.network in SOLVED and (self.epochs or self.teacher is not None or self.student is not None):
             raise ValueError(
                 f"network {self.network!r} must have 0 epochs, no teacher and no student: it is solved"
             )

@@ -36,7 +36,7 @@ from onnlab.experiments.frozen import is_frozen, seen_by_back_end
 from onnlab.experiments.lines import Line
 from onnlab.experiments.parts import AUGMENTATIONS, KERNELS, NETWORKS, TASKS
 from onnlab.experiments.settings import VERSION, Row, Run
-from onnlab.hardware import WideClassifier, compensate
+from onnlab.hardware import KernelClassifier, compensate
 from onnlab.hardware.estimate import RIDGES
 from onnlab.hardware.fabrication import Exposed
 from onnlab.networks import HybridClassifier, HybridSegmenter, linear_counterpart
@@ -130,7 +130,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             model = build(row, _image_shape(data), len(data.classes))
-        if isinstance(model, WideClassifier):
+        if isinstance(model, KernelClassifier):
             model.learn(data, RIDGES)
             return model, None
         learner = model

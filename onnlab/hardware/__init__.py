@@ -4,6 +4,7 @@ from onnlab.hardware.alignment import Defocus, LateralShift, Magnification, Rota
 from onnlab.hardware.atoms import MetaAtoms
 from onnlab.hardware.benches import PSFBench
 from onnlab.hardware.built import BuiltOptics, NoisyOptics
+from onnlab.hardware.classifier import KernelClassifier
 from onnlab.hardware.compensation import compensate
 from onnlab.hardware.constants import Constants
 from onnlab.hardware.cost import Cost, cost, crossover, photons_for_snr
@@ -32,7 +33,6 @@ from onnlab.hardware.panel import PhaseCurve, double_phase, onto_panel
 from onnlab.hardware.regression import kernel_ridge, wide_back_end, wide_camera
 from onnlab.hardware.sensor import at_sensor
 from onnlab.hardware.sweep import pareto, sweep
-from onnlab.hardware.wide import WideClassifier
 
 __all__ = [
     "Aperture",
@@ -46,6 +46,7 @@ __all__ = [
     "Defocus",
     "Device",
     "Estimate",
+    "KernelClassifier",
     "KernelLayout",
     "LateralShift",
     "Magnification",
@@ -68,7 +69,6 @@ __all__ = [
     "StrayLight",
     "Tilt",
     "WavelengthShift",
-    "WideClassifier",
     "WidthError",
     "YieldCurve",
     "at_sensor",

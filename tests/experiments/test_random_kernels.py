@@ -3,17 +3,20 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from onnlab.data import load
 from onnlab.distill import evaluate, fit
 from onnlab.experiments import SCALES, Row, Run, Trial, check_line, random_kernels, training
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
-from onnlab.experiments.parts import LIMITS, RANDOM_CAMERAS
+from onnlab.experiments.parts import RANDOM_CAMERAS, SOLVED
 from onnlab.experiments.training import Place, build, execute, trained
-from onnlab.hardware import WideClassifier
+from onnlab.hardware import KernelClassifier
 from onnlab.networks import HybridClassifier
 from tests.experiments.helpers import few_images
 
@@ -44,7 +47,7 @@ def test_kernels_are_frozen_where_a_row_says_random_and_each_row_has_as_many_tri
     experiment = random_kernels(scale)
     networks = {row.network: row for row in experiment.rows}
     for network, row in networks.items():
-        if network in LIMITS:
+        if network in SOLVED:
             assert (row.epochs, row.trials) == (0, (Trial(None),))
             continue
         assert len(row.trials) == (1 if scale == "chapter" else 3)
@@ -123,7 +126,7 @@ def test_labels_and_test_images_stay_what_they_are() -> None:
 
 def test_the_limit_becomes_a_line_without_epochs(tmp_path: Path) -> None:
     row = replace(
-        ROW, name="limit", network="Infinite rectified", labels=20, epochs=0, learning_rates=(),
+        ROW, name="limit", network="Solved-infinite rectified", labels=20, epochs=0, learning_rates=(),
     )  # fmt: skip
     run = Run(row, Trial(None), 2)
     with few_images():
@@ -131,15 +134,34 @@ def test_the_limit_becomes_a_line_without_epochs(tmp_path: Path) -> None:
         check_line({**line, "experiment": "e", "scale": "book", "row": "limit"})
         assert (line["epoch"], line["parameters"]) == (0, 0) and line["seconds"] > 0
         data = training.dataset("mnist-mini")[0]
-        model = WideClassifier(10, 7, 4, "rectified")
+        model = build(row, SHAPE, 10)
+        assert isinstance(model, KernelClassifier)
         model.learn(replace(data, train=data.train.subset(20, 2)), training.RIDGES)
         assert line["test_accuracy"] == evaluate(model, data.test).accuracy > 0.2
         assert line["validation_accuracy"] == evaluate(model, data.validation).accuracy
 
 
+@pytest.mark.parametrize("camera", RANDOM_CAMERAS)
+def test_a_regression_on_random_kernels_is_ridge_regression_on_their_maps(camera: str) -> None:
+    row = replace(ROW, network=f"Solved-8 {camera}", epochs=0, learning_rates=())
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        model = build(row, SHAPE, 10)
+    assert isinstance(model, KernelClassifier)
+    with few_images():
+        data = training.dataset("mnist-mini")[0]
+    ridge = model.learn(data, (0.01,))
+    light = drawn(f"Random-8 {camera}", 4)  # the same kernels as those of the row that is trained
+    with torch.no_grad():
+        x, new = (light.pool(light.optics(s.images)).flatten(1).double() for s in (data.train, data.test))
+    unit = (x - x.mean(0)).square().sum().item() / len(x)
+    expected = Ridge(alpha=ridge * unit).fit(x, one_hot(data.train.labels, 10).double()).predict(new)
+    np.testing.assert_allclose(model(data.test.images).numpy(), expected, atol=1e-3)
+
+
 @pytest.mark.parametrize("change", [{"epochs": 2, "learning_rates": (1e-2,)}, {"teacher": ROW}])
 def test_what_is_solved_cannot_be_trained(change: dict) -> None:
-    limit = replace(ROW, network="Infinite linear", epochs=0, learning_rates=())
+    limit = replace(ROW, network="Solved-infinite linear", epochs=0, learning_rates=())
     if "teacher" in change:
         change = {**change, "temperatures": (4.0,), "alpha": 0.9}
     with pytest.raises(ValueError, match="must have 0 epochs, no teacher and no student"):

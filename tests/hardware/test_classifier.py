@@ -1,6 +1,7 @@
 """Infinitely many random kernels with a read-out: against features, and against many of them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, conv2d, one_hot, unfold
 
 from onnlab.data import Dataset, Split, load
-from onnlab.hardware import WideClassifier, kernel_ridge
+from onnlab.hardware import KernelClassifier, kernel_ridge, wide_camera
 
 
 def few(train: int = 40, validation: int = 30, side: int = 28) -> Dataset:
@@ -23,6 +24,10 @@ def few(train: int = 40, validation: int = 30, side: int = 28) -> Dataset:
     )
 
 
+def infinite(camera: str) -> KernelClassifier:
+    return KernelClassifier(10, partial(wide_camera, kernel_size=7, pool=4, camera=camera))
+
+
 def pooled_patches(x: Tensor) -> Tensor:
     patches = unfold(x, 7, padding=3).unflatten(2, x.shape[-2:])
     return avg_pool2d(patches, 4).flatten(1) / 7
@@ -30,7 +35,7 @@ def pooled_patches(x: Tensor) -> Tensor:
 
 def test_behind_a_linear_camera_it_is_ridge_regression_on_pooled_patches() -> None:
     data = few()
-    model = WideClassifier(10, 7, 4, "linear")
+    model = infinite("linear")
     ridge = model.learn(data, (0.01,))
     x, new = (pooled_patches(split.images.double()).numpy() for split in (data.train, data.test))
     unit = np.square(x - x.mean(0)).sum() / len(x)
@@ -41,7 +46,7 @@ def test_behind_a_linear_camera_it_is_ridge_regression_on_pooled_patches() -> No
 
 def test_behind_a_rectified_camera_it_is_what_many_random_kernels_come_to() -> None:
     data, count = few(side=8), 20_000
-    model = WideClassifier(10, 7, 4, "rectified")
+    model = infinite("rectified")
     model.learn(data, (0.1,))
     weight = torch.randn(count, 1, 7, 7, generator=Generator().manual_seed(0)) / 7
     x, new = (
@@ -56,14 +61,14 @@ def test_behind_a_rectified_camera_it_is_what_many_random_kernels_come_to() -> N
 
 
 def linear_answers(data: Dataset) -> Tensor:
-    model = WideClassifier(10, 7, 4, "linear")
+    model = infinite("linear")
     model.learn(data, (0.1,))
     return model(data.test.images)
 
 
 def test_validation_images_choose_the_ridge() -> None:
     data = few()
-    model, ridges = WideClassifier(10, 7, 4, "linear"), (1e-4, 1e-2, 1e3)
+    model, ridges = infinite("linear"), (1e-4, 1e-2, 1e3)
     chosen = model.learn(data, ridges)
     right = []
     for ridge in ridges:
@@ -75,4 +80,4 @@ def test_validation_images_choose_the_ridge() -> None:
 
 def test_it_cannot_answer_before_it_has_learnt() -> None:
     with pytest.raises(RuntimeError, match=r"must learn before it answers; call learn"):
-        WideClassifier(10, 7, 4, "linear")(torch.zeros(1, 1, 28, 28))
+        infinite("linear")(torch.zeros(1, 1, 28, 28))

@@ -1,0 +1,61 @@
+"""Kernel regression as a classifier, so that it can stand beside networks that are trained."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from onnlab.data import Dataset
+from onnlab.hardware.regression import best_ridge, kernel_ridge
+
+
+class KernelClassifier(nn.Module):
+    r"""Kernel ridge regression on the labels; the class with the largest answer is the answer.
+
+    .. math:: \hat y(x) = \bar y + \tilde k(x)^T (\tilde K + \lambda \bar\mu I)^{-1} (y - \bar y)
+
+    with the ridge of :func:`kernel_ridge`. Call :meth:`learn` first. With the inner products of maps this is
+    a linear read-out of them; with :func:`wide_camera`, that of infinitely many random kernels.
+
+    Parameters
+    ----------
+    classes : int
+        Number of classes.
+    kernel : callable
+        From images ``(n, channels, ny, nx)`` and ``(m, channels, ny, nx)`` to ``(n, m)``.
+
+    Notes
+    -----
+    Source: Xiang et al. (2025), arXiv:2508.08421, the last line of its table of random kernels.
+    """
+
+    def __init__(self, classes: int, kernel: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.classes, self.kernel = classes, kernel
+        self.images: Tensor | None = None
+
+    def learn(self, data: Dataset, ridges: Sequence[float]) -> float:
+        """Take in the training images; choose by the validation images one of the ridges, and return it.
+
+        The test images are left alone.
+        """
+        self.images = data.train.images
+        self.targets = one_hot(data.train.labels, self.classes).double()
+        self.gram = self.kernel(self.images, self.images)
+        cross = self.kernel(data.validation.images, self.images)
+        answers = kernel_ridge(self.gram, self.targets, cross, ridges)
+        self.ridge = ridges[best_ridge(answers, data.validation.labels)]
+        return self.ridge
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the answers ``(batch, classes)`` to images ``(batch, channels, ny, nx)``, about 0 to 1.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was learnt before.
+        """
+        if self.images is None:
+            raise RuntimeError("a KernelClassifier must learn before it answers; call learn(data, ridges)")
+        cross = self.kernel(x, self.images)
+        return kernel_ridge(self.gram, self.targets, cross, (self.ridge,))[0].to(x.dtype)
