@@ -71,7 +71,8 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
 
     Lines belong to one row if they agree in all but the seed and what is tuned, in the settings of teacher
     and student, too. Of the trials that seed 0 made, the one with the highest validation score counts; among
-    equals the lowest validation loss decides. Runs that failed are left out.
+    equals the lowest validation loss decides. Lines of the other seeds count if teacher and student had the
+    same trials, too. Runs that failed are left out.
     """
     return list(_tabulated(lines).values())
 
@@ -79,10 +80,12 @@ def table(lines: Iterable[Line]) -> list[TableRow]:
 def tables_of(experiment: Experiment, lines: Iterable[Line]) -> dict[Row, TableRow]:
     """Return the :class:`TableRow` of each declared row of an experiment, in the order of the declaration.
 
-    A row is found by all its settings, its teacher's included. One that has no runs yet is left out.
+    A row is found by all its settings, its teacher's included. One that has no runs yet is left out, and so
+    are lines of trials that its declaration does not have any more.
     """
-    found = _tabulated(lines)
     texts = {row: group_of(experiment, row) for row in experiment.rows}
+    trials = {text: row.trials for row, text in texts.items()}
+    found = _tabulated(line for line in lines if trial_of(line) in trials.get(group(line), ()))
     return {row: found[text] for row, text in texts.items() if text in found}
 
 
@@ -93,10 +96,12 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             groups.setdefault(group(line), []).append(line)
     rows = {}
     for name, mine in groups.items():
-        best = chosen_trial(mine)
+        best = _chosen(mine)
         if best is None:
             continue
-        alike = [line for line in mine if trial_of(line) == best]
+        # Of one seed there may be several runs of a trial: with teachers that were tuned otherwise.
+        wanted = _without(("seed",), best["settings"])
+        alike = [line for line in mine if _without(("seed",), line["settings"]) == wanted]
         seeds = sorted((line["seed"], score(line, "test")) for line in alike)
         values = [value for _, value in seeds]
         joules = [line["joules"] for line in alike if line.get("joules") is not None]
@@ -109,7 +114,7 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             labels=first["settings"]["labels"],
             process=first["settings"].get("process"),
             augment=first["settings"]["augment"],
-            trial=best,
+            trial=trial_of(best),
             trials=len({trial_of(line) for line in mine if line["seed"] == 0}),
             n=len(values),
             score="mIoU" if first.keys() >= PIXELS.keys() else "accuracy",
@@ -126,10 +131,13 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
 
 def chosen_trial(lines: Iterable[Line]) -> Trial | None:
     """Return the trial that did best on the validation split with seed 0, None if none ran."""
+    best = _chosen(lines)
+    return None if best is None else trial_of(best)
+
+
+def _chosen(lines: Iterable[Line]) -> Line | None:
     tried = [line for line in lines if line["seed"] == 0 and line["error"] is None]
-    if not tried:
-        return None
-    return trial_of(max(tried, key=lambda line: (score(line, "validation"), -line["validation_loss"])))
+    return max(tried, key=lambda line: (score(line, "validation"), -line["validation_loss"]), default=None)
 
 
 @dataclass(frozen=True)
@@ -244,7 +252,7 @@ def group_of(experiment: Experiment, row: Row) -> str:
 def group(line: Line) -> str:
     """Return a text that two lines share if they belong to the same row."""
     names = {name: line[name] for name in ("experiment", "scale", "row", "version")}
-    return json.dumps({**names, **_without_run(line["settings"])}, sort_keys=True)
+    return json.dumps({**names, **_without((*TUNED, "seed"), line["settings"])}, sort_keys=True)
 
 
 def trial_of(line: Line) -> Trial:
@@ -252,6 +260,7 @@ def trial_of(line: Line) -> Trial:
     return Trial(**{name: line["settings"].get(name) for name in TUNED})
 
 
-def _without_run(settings: dict[str, Any]) -> dict[str, Any]:
-    rest = {name: settings[name] for name in settings if name not in (*TUNED, "seed")}
-    return {**rest, **{name: _without_run(rest[name]) for name in BEFORE if rest.get(name) is not None}}
+def _without(names: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave some settings out, of teacher and student, too."""
+    rest = {name: value for name, value in settings.items() if name not in names}
+    return {**rest, **{what: _without(names, rest[what]) for what in BEFORE if rest.get(what) is not None}}

@@ -10,7 +10,7 @@ from scipy import stats
 from onnlab.experiments import TableRow, Trial, format_table, gain, table, tables_of
 from onnlab.experiments.settings import any_run
 from onnlab.experiments.tables import student_t
-from tests.experiments.helpers import TINY, made_up
+from tests.experiments.helpers import KD, LINEAR, TINY, lines_of, made_up
 
 
 def test_mean_and_spread_are_those_of_numpy() -> None:
@@ -118,6 +118,28 @@ def test_declared_rows_are_found_by_all_their_settings() -> None:
     found = tables_of(TINY, [lines[1], other, lines[0]])
     assert list(found) == list(TINY.rows[:2])
     assert [one.row for one in found.values()] == [row.name for row in TINY.rows[:2]]
+
+
+def test_a_trial_that_is_not_declared_any_more_has_no_say() -> None:
+    lines = lines_of(LINEAR, [0.8, 0.82])
+    settings = {**lines[0]["settings"], "learning_rate": 0.5}
+    dropped = {**lines[0], "settings": settings, "validation_accuracy": 1.0}
+    found = tables_of(TINY, [dropped, *lines])[LINEAR]
+    assert (found.trial, found.trials) == (LINEAR.trials[0], 1) and found.mean == pytest.approx(0.81)
+
+
+def test_runs_with_a_teacher_of_another_trial_are_not_mixed_in() -> None:
+    """Validation decides between them for seed 0, and so for all seeds; the test score never does."""
+    first = lines_of(KD, [0.8, 0.82])
+    second = [
+        {**line, "test_accuracy": 0.99, "validation_accuracy": 0.4, "settings": {**line["settings"]}}
+        for line in first
+    ]
+    for line in second:
+        line["settings"]["teacher"] = {**line["settings"]["teacher"], "learning_rate": 4e-3}
+    for lines in ([*first, *second], [*second, *first]):
+        found = tables_of(TINY, lines)[KD]
+        assert (found.n, found.scores) == (2, ((0, 0.8), (1, 0.82)))
 
 
 def test_seconds_are_a_mean_and_notes_are_kept_once() -> None:
