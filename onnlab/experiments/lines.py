@@ -38,7 +38,8 @@ RESULTS: dict[str, tuple[type, ...]] = {
 """What a line holds as well if the run did not fail."""
 
 LATER: dict[str, tuple[type, ...]] = {"joules": (float, type(None))}
-"""What it may hold: lines that are older do not. ``joules`` is null where the machine does not tell."""
+"""What it may hold: lines that are older do not. ``joules`` is null where the machine does not tell, and for
+a training that was interrupted, made by several processes, or had to train its teacher along."""
 
 PIXELS: dict[str, tuple[type, ...]] = {"test_miou": (float,), "validation_miou": (float,)}
 """What it holds, too, if each pixel has a label: then these decide and are shown, not the accuracies."""

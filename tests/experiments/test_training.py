@@ -111,6 +111,9 @@ def test_a_line_holds_the_joules_of_one_training_and_none_of_a_part_or_of_two(
     assert interrupted["error"] is None and interrupted["joules"] is None
     assert execute(first_run(KD), place)["joules"] == 2.5
     assert execute(first_run(KD, seed=4), place)["joules"] is None  # its teacher had to be trained along
+    monkeypatch.setattr(training, "processes", lambda: 2)
+    line = execute(first_run(TEACHER, seed=5), place)
+    assert (line["device"], line["error"], line["joules"]) == ("2 x cpu", None, None)
 
 
 @pytest.mark.parametrize(("row", "channels_last"), [(TEACHER, True), (HYBRID, False)])
