@@ -27,7 +27,7 @@ def beside_tables(experiment: str, folder: Path) -> str:
     """Return what the papers report beside our rows of an experiment, a table for each system.
 
     A number of the paper stands in the line of our rows that it is beside, one column for each data set of
-    ours. A cell is empty where we have no runs yet.
+    ours. A cell is empty where we have no runs yet; it tells how many labels there are if not all.
 
     Parameters
     ----------
@@ -35,8 +35,16 @@ def beside_tables(experiment: str, folder: Path) -> str:
         Whose rows.
     folder : path
         Of the results.
+
+    Raises
+    ------
+    ValueError
+        If no number of the papers belongs to the experiment.
     """
     mine = [one for one in REPORTED if one.experiment == experiment or one.places(experiment)]
+    if not mine:
+        known = dict.fromkeys(one.experiment for one in REPORTED)
+        raise ValueError(f"experiment must be one of {', '.join(known)}, got {experiment!r}")
     found = scores((spot for one in mine for spot in one.places(experiment)), folder)
     systems = dict.fromkeys(one.system for one in mine)
     parts = ([one for one in mine if one.system == system] for system in systems)
@@ -50,8 +58,9 @@ def _beside(experiment: str, numbers: list[Reported], found: Mapping[Place, Tabl
     lines = []
     for one in numbers:
         cells = {_where(spot): _ours(found[spot]) for spot in places[one] if spot in found}
-        names = list(dict.fromkeys(spot.row.name for spot in places[one]))
-        lines.append([one.row, one.table, _article(one), *names[:1], *(cells.get(c, "") for c in columns)])
+        name = places[one][0].row.name if places[one] else ""
+        ours = [name, *(cells.get(column, "") for column in columns)] if columns else []
+        lines.append([one.row, one.table, _article(one), *ours])
     head = ["In the article", "Source", "Article (%)", *(["Our row"] if columns else [])]
     head += [f"Ours: {data}, {scale} (%)" for scale, data in columns]
     title = f"{{cite:t}}`{numbers[0].paper}`, {numbers[0].system}; {numbers[0].measure}:"
@@ -69,7 +78,8 @@ def _article(one: Reported) -> str:
 
 
 def _ours(row: TableRow) -> str:
-    return f"{percent(row)} ({row.n} {'seed' if row.n == 1 else 'seeds'})"
+    labels = "" if row.labels is None else f", {row.labels} labels"
+    return f"{percent(row)} ({row.n} {'seed' if row.n == 1 else 'seeds'}{labels})"
 
 
 def claim_scores(folder: Path, claims: Iterable[Claim] = CLAIMS) -> dict[Place, TableRow]:

@@ -4,11 +4,12 @@ import ast
 import json
 import re
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from onnlab.experiments import CONSUMPTIONS, REPORTED, place, read, reported
+from onnlab.experiments import CONSUMPTIONS, REPORTED, findings, place, read, reported
 from onnlab.experiments.findings import beside_tables
 from onnlab.experiments.papers import CARS, DIGITS, OBJECTS
 from onnlab.experiments.report import readme_tables
@@ -72,14 +73,27 @@ def test_our_mean_stands_beside_the_number(
     values = [100 * score(x, "test") for x in alike]
     found = cells(beside_tables(experiment, RESULTS), row, system)
     assert found[2:4] == [article, name]
-    assert (
-        f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} ({len(values)} seeds)" in found[4:]
-    )
+    labels = "" if best["labels"] is None else f", {best['labels']} labels"
+    shown = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} ({len(values)} seeds{labels})"
+    assert shown in found[4:]
 
 
 def test_a_cell_is_empty_where_there_are_no_runs(tmp_path: Path) -> None:
     found = cells(beside_tables("ntkd", tmp_path), "NTKD", DIGITS)
     assert found == ["NTKD", "table 3", "97.3 ± 0.6 (5 seeds)", "NTKD", "", ""]
+
+
+def test_an_experiment_without_numbers_of_the_papers_has_no_table() -> None:
+    with pytest.raises(ValueError, match="experiment must be one of sclc, .* got 'sclk'"):
+        beside_tables("sclk", RESULTS)
+
+
+def test_a_number_without_a_row_of_ours_leaves_its_cells_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lonely = replace(reported("table 3", DIGITS, "KD"), row="lonely", beside=())
+    monkeypatch.setattr(findings, "REPORTED", (*REPORTED, lonely))
+    assert cells(beside_tables("ntkd", tmp_path), "lonely", DIGITS)[3:] == ["", "", ""]
 
 
 def test_every_number_is_on_a_page_and_none_is_typed() -> None:
