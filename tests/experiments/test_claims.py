@@ -10,7 +10,6 @@ from scipy import stats
 
 from onnlab.experiments import (
     CLAIMS,
-    EXPERIMENTS,
     Gain,
     Pair,
     Place,
@@ -24,7 +23,7 @@ from onnlab.experiments import (
 )
 from onnlab.experiments.findings import claim_scores, claim_text, figure_of, luck, verdicts_table
 from onnlab.experiments.papers import DIGITS
-from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, lines_of
+from tests.experiments.helpers import KD, LINEAR, TINY, lines_of
 
 ROOT = Path(__file__).parents[2]
 PAIR = Pair(Place(TINY, KD), Place(TINY, LINEAR))
@@ -172,8 +171,3 @@ def test_what_the_page_says_of_the_rows() -> None:
     )
     gaps = [max(x.mean for x in f.values()) - min(x.mean for x in f.values()) for f in (digits, photographs)]
     assert gaps[0] < 0.01 < 0.1 < gaps[1]
-
-
-def test_the_teacher_of_the_helpers_is_no_claim() -> None:
-    assert TEACHER not in {spot.row for one in CLAIMS for p in one.pairs for spot in (p.better, p.worse)}
-    assert set(EXPERIMENTS) >= {p.better.experiment.name for one in CLAIMS for p in one.pairs}
