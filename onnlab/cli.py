@@ -67,18 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, ``sys.argv`` if none is given, and return its exit status."""
     options = parser().parse_args(arguments)
     try:
-        options.run(options)
+        status: int | None = options.run(options)
     except (DataError, ExportError, CourseError, ClusterError, TraceError) as error:
         print(f"onnlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("onnlab: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
+    return status or 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; each sets ``run``, which takes the parsed options."""
+    """Return the parser of all commands; each sets ``run``, which takes the parsed options.
+
+    It returns an exit status, or nothing where all went well.
+    """
     top = argparse.ArgumentParser(prog="onnlab", description="Optical neural networks, by command.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -220,15 +223,18 @@ def experiment_name(text: str) -> str:
     return text
 
 
-def reproduce(options: argparse.Namespace) -> None:
-    """Make the runs of experiments that are missing, and print their tables; or tell what is missing."""
+def reproduce(options: argparse.Namespace) -> int:
+    """Make the runs of experiments that are missing, and print their tables; or tell what is missing.
+
+    The exit status is 1 if runs failed.
+    """
     names = dict.fromkeys(options.names)
     experiments = [EXPERIMENTS[name](options.scale) for name in names if name in EXPERIMENTS]
     plans = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
     planned = [one for rows in plans for one in rows]
     if options.dry_run:
         print(format_plan(planned))
-        return
+        return 0
     with process_group(options.device), workers(options) as jobs:
         progress = Progress(planned)
         tell(f"{sum(one.runs for one in planned)} runs, {progress.runs} of them to be made")
@@ -250,7 +256,11 @@ def reproduce(options: argparse.Namespace) -> None:
         if is_first():
             print("\n\n".join(texts))
         if failed:
-            tell(f"{failed} runs failed; their lines in {options.out} hold the tracebacks")
+            tell(
+                f"{failed} runs failed; their lines in {options.out} hold the tracebacks, "
+                "and the same command tries them again"
+            )
+    return 1 if failed else 0
 
 
 def show_runs(options: argparse.Namespace) -> None:
