@@ -8,7 +8,8 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from onnlab.distill._gram import Part, add_gradients, add_part
-from onnlab.distill._record import Names, Record, record
+from onnlab.distill._record import Record, record
+from onnlab.distill._watch import Names, StandIns
 from onnlab.optics._check import finite_number, one_of, whole_number
 
 ENTRIES = 2**24  # gradient entries that are held at a time: 64 MiB in float32
@@ -76,7 +77,8 @@ def ntk(
     TypeError
         If an argument is of another kind.
     ValueError
-        If BatchNorm or dropout is in training mode, a name is unknown, or no parameter enters.
+        If BatchNorm or dropout is in training mode, a name is unknown, no parameter enters, or PyTorch is in
+        inference mode.
 
     Notes
     -----
@@ -164,7 +166,8 @@ def ntk_trace(
             name: p + scale * torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)
             for name, p in named.items()
         }
-        total = total + (functional_call(model, pushed, (x,)) - before).square().sum()
+        with StandIns({p: pushed[name] for name, p in named.items()}):
+            total = total + (functional_call(model, pushed, (x,)) - before).square().sum()
     return total / (samples * scale**2)
 
 
@@ -181,10 +184,10 @@ class _Side:
             (weight, bias): Part(uses, (roots.get(weight), roots.get(bias)))
             for (weight, bias), uses in seen.uses().items()
         }
+        self.originals = {name: p for name, p in named.items() if name in seen.uncovered}
         self.rest = {
             name: (p if self.differentiable else p.detach(), roots[name])
-            for name, p in named.items()
-            if name in seen.uncovered
+            for name, p in self.originals.items()
         }
 
     def evaluate(self, directions: Tensor) -> dict[Names, Tensor]:
@@ -199,7 +202,8 @@ class _Side:
         """Gradients ``(n, entries)`` by the parameters that no rule covers."""
 
         def value(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
-            return functional_call(self.model, parameters, (image[None],)).flatten() @ direction
+            with StandIns({p: parameters[name] for name, p in self.originals.items()}):
+                return functional_call(self.model, parameters, (image[None],)).flatten() @ direction
 
         found = self._each_image(grad(value), {name: p for name, (p, _) in self.rest.items()})
         rows = [root * found[name].flatten(1) for name, (_, root) in self.rest.items()]
@@ -268,6 +272,11 @@ def _checked(
             raise TypeError(f"{name} must be a float tensor of images (n, ...), got {kind}")
         if images is not None and (images.ndim < 1 or len(images) < 1):
             raise ValueError(f"{name} must hold at least one image (n, ...), got {tuple(images.shape)}")
+        if images is not None and (images.is_inference() or torch.is_inference_mode_enabled()):
+            raise ValueError(
+                f"{name} must be computed with, and used, outside of torch.inference_mode(), which keeps no "
+                "graph to follow; use torch.no_grad()"
+            )
     one_of("classes", classes, ("trace", "full"))
     named = dict(model.named_parameters())
     wanted = parameters if isinstance(parameters, Mapping) else dict.fromkeys(parameters or [], 1.0)

@@ -424,6 +424,81 @@ def test_a_network_that_recomputes_its_activations() -> None:
     torch.testing.assert_close(ntk(model, x).detach(), ntk(plain, x).detach())
 
 
+class Product(torch.autograd.Function):
+    """A function that PyTorch shows to nobody who watches its functions."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a, b):
+        return a * b
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, slope):
+        a, b = ctx.saved_tensors
+        return (slope * b).sum_to_size(a.shape), slope * a
+
+
+class Hidden(nn.Module):
+    """A vector in a list that is no module, and one that goes through a function of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Parameter(random(72, seed=3)), nn.Parameter(random(72, seed=4))
+        self.kept = [self.one]
+
+    def forward(self, x):
+        return Product.apply(self.two, (x.flatten(1) * self.kept[0]).sin()).tanh()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_hidden_parameters_are_not_left_out(frozen: bool) -> None:
+    model, x = Hidden(), random(3, *SMALL)
+    rows, output = x.flatten(1), model(x).detach()
+    slope = 1 - output**2
+    by_one = slope * model.two * (rows * model.one).cos() * rows
+    by_two = slope * (rows * model.one).sin()
+    expected = (by_one @ by_one.T + by_two @ by_two.T).detach()
+    model.requires_grad_(not frozen)
+    torch.testing.assert_close(ntk(model, x, parameters=["one", "two"]).detach(), expected)
+
+
+def test_calls_that_the_outputs_do_not_depend_on() -> None:
+    class Aside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.out = nn.Conv2d(2, 3, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            y = self.layer(x)
+            self.seen = self.out(F.avg_pool2d(y, 4).flatten(1))  # to look at
+            weight = self.out(y.mean((2, 3))).detach()
+            return weight * self.out(y.sin().mean((2, 3)))
+
+    def watched(parameters, image):  # what is detached stays as it is when the parameters move
+        y = F.conv2d(image[None], parameters["layer.weight"], parameters["layer.bias"])
+        still = F.conv2d(image[None], model.layer.weight, model.layer.bias)
+        weight = model.out(still.mean((2, 3))).detach()
+        return (weight * F.linear(y.sin().mean((2, 3)), parameters["out.weight"], parameters["out.bias"]))[0]
+
+    model, x = fresh(Aside), random(3, *SMALL)
+    named = {name: p.detach() for name, p in model.named_parameters()}
+    parts = torch.func.vmap(torch.func.jacrev(watched), (None, 0))(named, x)
+    j = torch.cat([part.flatten(2) for part in parts.values()], 2)
+    torch.testing.assert_close(ntk(model, x).detach(), torch.einsum("ncp,mcp->nm", j, j))
+    assert uncovered(model, x) == set()
+
+
+def test_inference_mode_is_refused() -> None:
+    model, x = fresh(lambda: nn.Linear(6, 3)), random(2, 6)
+    with torch.inference_mode(), pytest.raises(ValueError, match=r"use torch.no_grad\(\)"):
+        ntk(model, x)
+
+
 def test_kernels_do_not_depend_on_how_many_images_share_a_product() -> None:
     model, x = fresh(lambda: tail(nn.Conv2d(2, 8, 3, padding=1))), random(300, *SMALL)
     with torch.no_grad():
