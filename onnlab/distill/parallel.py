@@ -105,11 +105,12 @@ def meet(seconds: float = 60) -> None:
         dist.destroy_process_group(group)
 
 
+@torch.no_grad()
 def same_start(model: nn.Module) -> None:
     """Give all processes the weights and buffers of the first one."""
     if processes() > 1:
-        for value in model.state_dict().values():
-            sent = value.contiguous()
+        for value in (*model.parameters(), *model.buffers()):  # not its state, which may leave buffers out
+            sent = value.detach().contiguous()
             dist.broadcast(sent, src=0)
             value.copy_(sent)
 
@@ -126,14 +127,18 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     losses. With :math:`N` processes that is :math:`N L`: the mean of what they find for their copies of a
     weight is the derivative of :math:`L`. So it is where each has computed the whole.
     """
-    gradients = [value.grad for value in parameters if value.grad is not None] if processes() > 1 else []
-    for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):  # one message for all of a kind
-        mine = [gradient for gradient in gradients if gradient.dtype == dtype]
-        total = torch.cat([gradient.flatten() for gradient in mine])
+    everything = list(parameters) if processes() > 1 else []
+    for dtype in dict.fromkeys(value.dtype for value in everything):  # one message for all of a kind
+        mine = [value for value in everything if value.dtype == dtype]
+        # A share of the images may leave a weight without a gradient that the others give one: which have it
+        # is part of the message, and a weight stays without only if all leave it.
+        there = mine[0].new_tensor([value.grad is not None for value in mine])
+        found = [torch.zeros_like(value) if value.grad is None else value.grad for value in mine]
+        total = torch.cat([there, *(gradient.flatten() for gradient in found)])
         dist.all_reduce(total)
-        parts = total.div_(processes()).split([gradient.numel() for gradient in mine])
-        for gradient, part in zip(mine, parts, strict=True):
-            gradient.copy_(part.view(gradient.shape))
+        counts, *parts = total.split([len(mine), *(gradient.numel() for gradient in found)])
+        for value, gradient, part, count in zip(mine, found, parts, counts.tolist(), strict=True):
+            value.grad = gradient.copy_(part.view(gradient.shape) / processes()) if count else None
 
 
 class _Shared(nn.Module):

@@ -37,6 +37,21 @@ def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 3))
 
 
+class Choosy(nn.Module):
+    """Has a second matrix for bright images: a share, or a whole batch, may hold none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all, self.bright = nn.Linear(36, 3), nn.Linear(36, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(1)
+        bright = (rows.mean(1) > 0.4).nonzero().flatten()
+        return (
+            self.all(rows).index_add(0, bright, self.bright(rows[bright])) if len(bright) else self.all(rows)
+        )
+
+
 def teacher() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(9)
@@ -85,6 +100,7 @@ CASES = {
     "no mean": Case(lambda: root_of_squares, {"learning_rate": 1e-3}),
     "masks": Case(lambda: CrossEntropy() + Dice(), {"batch_size": 3}, painter, masks),
     "one image a step": Case(settings={"batch_size": 1}, network=linear),
+    "a weight for some images": Case(settings={"batch_size": 2}, network=Choosy),
     "float32": Case(settings={"optimiser": SGD}, dtype=torch.float32),
 }
 
