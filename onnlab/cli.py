@@ -277,7 +277,7 @@ def show_runs(options: argparse.Namespace) -> None:
 
 def run_estimates(options: argparse.Namespace) -> None:
     """Estimate and train devices, and print how well the two agree."""
-    with workers(options) as jobs:
+    with process_group(), workers(options) as jobs:
         lines = compare_estimates(DEVICES, BUDGETS[options.scale], out=options.out, jobs=jobs, report=tell)
     print(format_estimates(lines))
 

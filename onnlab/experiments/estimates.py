@@ -12,6 +12,8 @@ import torch
 
 from onnlab.data import Dataset
 from onnlab.distill import evaluate, fit
+from onnlab.distill.parallel import processes
+from onnlab.experiments.cluster import ClusterError
 from onnlab.experiments.training import dataset
 from onnlab.hardware import Device, build, estimate_accuracy, seen_by, sweep
 from onnlab.networks._text import columns
@@ -125,7 +127,16 @@ def compare_estimates(
         Such as ``BUDGETS["chapter"]``.
     out, jobs, report
         As for :func:`onnlab.hardware.sweep`.
+
+    Raises
+    ------
+    ClusterError
+        In a process group, for each device is trained by one process.
     """
+    if processes() > 1:
+        raise ClusterError(
+            "each device is trained by one process: leave out torchrun, and use --jobs or --dask"
+        )
     score = partial(estimated_and_trained, budget=budget)
     return sweep(devices, score, settings=asdict(budget), out=out, jobs=jobs, report=report)
 

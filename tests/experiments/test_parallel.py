@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onnlab.experiments import read, run, runner, training
+from onnlab.experiments import BUDGETS, DEVICES, compare_estimates, estimates, read, run, runner, training
 from onnlab.experiments.cluster import ClusterError
 from onnlab.experiments.settings import run_of
 from onnlab.experiments.training import Place
@@ -79,3 +79,9 @@ def test_jobs_are_not_handed_out_by_processes_that_work_together(
     monkeypatch.setattr(runner, "processes", lambda: 2)
     with pytest.raises(ClusterError, match="leave out --jobs and --dask, or torchrun"):
         run(TINY, tmp_path, jobs=2)
+
+
+def test_processes_that_work_together_train_no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "processes", lambda: 2)
+    with pytest.raises(ClusterError, match="leave out torchrun"):
+        compare_estimates(DEVICES, BUDGETS["chapter"])
