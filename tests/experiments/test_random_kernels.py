@@ -12,9 +12,23 @@ from torch.nn.functional import one_hot
 
 from onnlab.data import load
 from onnlab.distill import evaluate, fit
-from onnlab.experiments import SCALES, Row, Run, Trial, check_line, random_kernels, training
+from onnlab.experiments import (
+    SCALES,
+    Row,
+    Run,
+    Trial,
+    check_line,
+    random_kernels,
+    read,
+    reported,
+    tables_of,
+    training,
+)
+from onnlab.experiments.catalogue.random_kernels import RATES
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
+from onnlab.experiments.papers import DIGITS
 from onnlab.experiments.parts import RANDOM_CAMERAS, SOLVED
+from onnlab.experiments.report import comparisons
 from onnlab.experiments.training import Place, build, execute, trained
 from onnlab.hardware import KernelClassifier
 from onnlab.networks import HybridClassifier
@@ -166,3 +180,26 @@ def test_what_is_solved_cannot_be_trained(change: dict) -> None:
         change = {**change, "temperatures": (4.0,), "alpha": 0.9}
     with pytest.raises(ValueError, match="must have 0 epochs, no teacher and no student"):
         replace(limit, **change)
+
+
+def test_what_the_appendix_says_of_them() -> None:
+    experiment = random_kernels("book")
+    found = tables_of(experiment, read(Path(__file__).parents[2] / "results/random-kernels.jsonl"))
+    gains = {(row.name, other.name): one for row, other, one in comparisons(experiment, found)}
+    assert len(gains) == len(experiment.pairs) and all(one.n >= 3 for one in gains.values())
+    eight, baseline = "rectified, 8 random", "linear, 8 trained, hidden layer"
+    for pair in (("linear, 64 random", "linear, 8 random"), ("linear, 8 trained", "linear, 8 random")):
+        assert not gains[pair].clear  # without a bend, neither number nor training buys anything
+    assert gains[eight, "linear, 8 random"].low > 0.04  # a bend in the camera
+    assert gains[baseline, "linear, 8 trained"].low > 0.03  # or in the back end
+    for pair in ((eight, baseline), ("rectified, 8 trained", eight), ("rectified, 64 random", eight)):
+        assert gains[pair].low > 0
+    assert gains[eight, baseline].high < 0.02
+    assert gains["rectified, 64 random, regression", "rectified, 8 random, regression"].low > 0
+    for camera in RANDOM_CAMERAS:  # beyond 64
+        limit, thousand = f"{camera}, infinitely many", f"{camera}, 1000 random, regression"
+        assert not gains[thousand, f"{camera}, 64 random, regression"].clear
+        assert not gains[limit, thousand].clear
+    rows = {row.name: one for row, one in found.items()}
+    assert rows[eight].trial.learning_rate == max(RATES[8])
+    assert 100 * rows[baseline].mean > reported("table 3", DIGITS, "no transfer").score
