@@ -20,7 +20,7 @@ def compensation(scale: str) -> Experiment:
     half as many, and two trials.
     """
     if scale == "chapter":
-        student = replace(hybrid_row("mnist-mini", "Hybrid-8", 5, labels=3000), learning_rates=(1.2e-2,))
+        student = hybrid_row("mnist-mini", "Hybrid-8", 5, labels=3000, rates=(1.2e-2,))
         teacher = replace(student, network="LeNet", labels=None, epochs=4, learning_rates=RATES[1:2])
         rows = _rows(student, teacher, 300, 12, "plain", ("clean room",), (1e-2,))
         return Experiment("compensation", scale, rows)

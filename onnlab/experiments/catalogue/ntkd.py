@@ -29,12 +29,12 @@ def ntkd(scale: str) -> Experiment:
     chapter's scale asks once, with one learning rate and so two trials.
     """
     if scale == "chapter":
-        few = replace(hybrid_row("mnist-mini", "Hybrid-8", 20, labels=300), learning_rates=(1.2e-2,))
+        few = hybrid_row("mnist-mini", "Hybrid-8", 20, labels=300, rates=(1.2e-2,))
         teacher = _teacher(few, "LeNet", RATES[1:2], labels=6000, epochs=4, augment="shift")
         return Experiment("ntkd", scale, _kernel_rows(few, teacher))
     if scale == "full":
         mnist = hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
-        cifar = replace(hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip"), learning_rates=SLOWER)
+        cifar = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip", rates=SLOWER)
         both = ((mnist, "LeNet"), (cifar, "AlexNet"))
         parts = (_kernel_rows(student, _teacher(student, network)) for student, network in both)
         return Experiment("ntkd", scale, tuple(row for part in parts for row in part))
@@ -48,7 +48,7 @@ def ntkd(scale: str) -> Experiment:
         replace(student, name=f"NTKD, {kernel}", kernel=kernel, betas=OTHER_BETAS.get(kernel, BETAS))
         for kernel in OTHER_WAYS
     ]
-    photographs = replace(hybrid_row("cifar10", "Hybrid-16", 20, labels=5000), learning_rates=SLOWER)
+    photographs = hybrid_row("cifar10", "Hybrid-16", 20, labels=5000, rates=SLOWER)
     teacher = _teacher(photographs, "SmallCNN-32", RATES[:1], labels=20_000, epochs=10, augment="shift+flip")
     rows += _kernel_rows(photographs, teacher)
     rows.append(replace(rows[-2], name="NTKD, head", kernel="head"))

@@ -22,10 +22,16 @@ def pixel_row(data: str, *, labels: int | None, epochs: int) -> Row:
 
 
 def hybrid_row(
-    data: str, network: str, epochs: int, *, labels: int | None = None, augment: str = "none"
+    data: str,
+    network: str,
+    epochs: int,
+    *,
+    labels: int | None = None,
+    augment: str = "none",
+    rates: tuple[float, ...] = (6e-3, 1.2e-2, 2.4e-2),
 ) -> Row:
-    """Return the row of a hybrid classifier that learns from labels, with six trials."""
+    """Return the row of a hybrid classifier that learns from labels, with two trials for each rate."""
     return Row(
         name="labels", network=network, data=data, labels=labels, augment=augment, epochs=epochs,
-        learning_rates=(6e-3, 1.2e-2, 2.4e-2), label_smoothings=(0.0, 0.1),
+        learning_rates=rates, label_smoothings=(0.0, 0.1),
     )  # fmt: skip
