@@ -61,9 +61,8 @@ class CleanRoom(OpticalError):
 
     def on_psfs(self, psfs: PSFs, generator: Generator) -> PSFs:
         """Return the PSFs of a new device."""
-        dx, dy = (self.misplacement * torch.randn(2, generator=generator)).tolist()
+        moved = _drawn_shift(self.misplacement, self.spread, generator)
         brightness = _drawn_brightness(self.dimmest, generator)
-        moved = LateralShift(dx, dy, spread=self.spread)
         for error in (PSFError(self.kernels), moved, brightness, StrayLight(self.stray)):
             psfs = error.on_psfs(psfs, generator)
         return psfs
@@ -105,17 +104,22 @@ class Laboratory(OpticalError):
 
     def on_masks(self, masks: Masks, generator: Generator) -> Masks:
         """Return the masks of a new device."""
-        dx, dy = (self.misplacement * torch.randn(2, generator=generator)).tolist()
+        moved = _drawn_shift(self.misplacement, self.spread, generator)
         for error in (
             PhaseQuantisation(self.levels),
             PhaseNoise(self.roughness, self.grain),
-            LateralShift(dx, dy, spread=self.spread),
+            moved,
             Defocus(self.defocus * torch.randn((), generator=generator).item()),
             _drawn_brightness(self.dimmest, generator),
             StrayLight(self.stray),
         ):
             masks = error.on_masks(masks, generator)
         return masks
+
+
+def _drawn_shift(misplacement: float, spread: float, generator: Generator) -> LateralShift:
+    dx, dy = (misplacement * torch.randn(2, generator=generator)).tolist()
+    return LateralShift(dx, dy, spread=spread)
 
 
 def _drawn_brightness(dimmest: float, generator: Generator) -> Brightness:
