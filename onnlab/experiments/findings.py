@@ -18,8 +18,8 @@ from onnlab.experiments.claims import (
 )
 from onnlab.experiments.papers import REPORTED, SCLC, TANGENT, Reported
 from onnlab.experiments.places import Place, scores
-from onnlab.experiments.report import gain_cells, percent
-from onnlab.experiments.tables import TableRow, gain
+from onnlab.experiments.report import gain_cells
+from onnlab.experiments.tables import TableRow, gain, percent
 from onnlab.networks._text import markdown_table
 
 

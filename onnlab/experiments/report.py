@@ -16,7 +16,7 @@ from onnlab.experiments.catalogue import EXPERIMENTS
 from onnlab.experiments.lines import Line, read
 from onnlab.experiments.papers import REPORTED
 from onnlab.experiments.settings import Experiment, Row
-from onnlab.experiments.tables import Gain, TableRow, gain, tables_of
+from onnlab.experiments.tables import Gain, TableRow, gain, percent, tables_of
 from onnlab.networks._text import columns, markdown_table
 
 BEGIN = "<!-- results: written by `make results` -->"
@@ -213,11 +213,6 @@ def with_tables(text: str, tables: str) -> str:
 def score_name(found: Mapping[Row, TableRow]) -> str:
     """Return what the numbers of a table are: ``"accuracy"`` or ``"mIoU"``."""
     return next(iter(found.values())).score
-
-
-def percent(row: TableRow) -> str:
-    """Mean and standard deviation in per cent."""
-    return f"{100 * row.mean:.2f}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else "")
 
 
 def points(value: float) -> str:

@@ -221,6 +221,11 @@ def student_t(degrees: int, level: float = 0.95) -> float:
     return math.sqrt(degrees) * math.tan(low)
 
 
+def percent(row: TableRow) -> str:
+    """Mean and standard deviation in per cent."""
+    return f"{100 * row.mean:.2f}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else "")
+
+
 def format_table(rows: Sequence[TableRow]) -> str:
     """Return the table as text, a line for each row."""
     head = ("scale", "data", "row", "process", "labels", "augment", "chosen", "score", "test", "seeds")

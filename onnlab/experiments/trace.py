@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from onnlab.experiments.lines import Line, score
 from onnlab.experiments.settings import Experiment, Row
-from onnlab.experiments.tables import group, group_of, tables_of, trial_of
+from onnlab.experiments.tables import group, group_of, percent, tables_of, trial_of
 from onnlab.networks._text import columns
 
 
@@ -34,7 +34,6 @@ def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str
     found = tables_of(experiment, mine).get(row)
     if found is None:
         return f"{title}: no runs yet"
-    spread = f" ± {100 * found.std:.2f}" if found.n > 1 else ""
     head = ("", "seed", "trial", "validation (%)", "test (%)", "key", "commit")
     cells = [
         (
@@ -52,6 +51,6 @@ def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str
         for line in sorted(mine, key=lambda line: (line["seed"], str(trial_of(line))))
     ]
     return (
-        f"{title}: {found.score} {100 * found.mean:.2f}{spread} % over {found.n} of {len(mine)} runs\n"
+        f"{title}: {found.score} {percent(found)} % over {found.n} of {len(mine)} runs\n"
         f"{columns((head, *cells))}"
     )
