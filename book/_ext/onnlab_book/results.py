@@ -16,11 +16,11 @@ from onnlab.experiments.report import (
     gains_table,
     missing,
     part,
-    percent,
     results_table,
     score_name,
     speed_table,
 )
+from onnlab.experiments.tables import percent
 from onnlab.viz import PALETTE, style, subplots
 
 LINES = "results"
