@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from onnlab.distill.layers import Scales, Use
+from onnlab.distill.layers import LargeConvolution, Scales, Use
 
 BLOCK = 64  # rows at a time of a symmetric matrix, of which only one half is computed
 PAIR = 32  # multiplications that take as long as writing the product of a pair of positions
@@ -29,8 +29,13 @@ class Part:
         self.uses, self.scales = uses, scales
         self._inputs: Tensor | None = None
 
+    @property
+    def use(self) -> Use:
+        """Any of the uses: it knows how both factors are multiplied."""
+        return self.uses[0][1]
+
     def inputs(self) -> Tensor:
-        """Return the factor without outputs, ``(n, groups, positions, k)``: computed once."""
+        """Return the factor without outputs, ``(n, groups, positions, k)`` unless large: computed once."""
         if self._inputs is None:
             parts = [use.inputs(self.scales) for _, use in self.uses]
             self._inputs = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
@@ -61,19 +66,20 @@ def add_part(
     entries : int
         Largest number of entries of a gradient that are held for each image.
     """
-    u, v = one.inputs(), None if two is None else two.inputs()
-    positions, k = u.shape[2:]
-    rows = left.shape[3] * len(left)
-    if positions**2 * (k + rows + PAIR) <= 2 * k * rows:
-        return total + by_positions(u, left, u if v is None else v, right, full)
-    step = max(1, entries // (u.shape[1] * k))
+    use, u, v = one.use, one.inputs(), None if two is None else two.inputs()
+    if not isinstance(use, LargeConvolution):
+        positions, k = u.shape[2:]
+        rows = left.shape[3] * len(left)
+        if positions**2 * (k + rows + PAIR) <= 2 * k * rows:
+            return total + by_positions(u, left, u if v is None else v, right, full)
+    step = max(1, entries // use.row_entries(u))
     if not full:
         d, e = _side_by_side(left), None if v is None else _side_by_side(right)
-        product: Tensor = _Products.apply(u, d[0], v, None if e is None else e[0], step)
+        product: Tensor = _Products.apply(use, u, d[0], v, None if e is None else e[0], step)
         return total + product
     for chunk in _chunks(left.shape[3], step):
-        g = (left[..., chunk, :] @ u).flatten(2)
-        h = None if v is None else (right[..., chunk, :] @ v).flatten(2)
+        g = use.gradients(u, left[..., chunk, :])
+        h = None if v is None else use.gradients(v, right[..., chunk, :])
         total = add_gradients(total, g, h, full)
     return total
 
@@ -154,41 +160,57 @@ def _times(left: Tensor, right: Tensor) -> Tensor:
 
 
 class _Products(torch.autograd.Function):
-    """Kernel of a layer with many positions: some rows of the gradients ``d @ u`` at a time.
+    """Kernel of a layer with many positions: some rows of the gradients at a time.
 
     They are never all held, so the way back makes them once more.
     """
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, d: Tensor, v: Tensor | None, e: Tensor | None, step: int) -> Tensor:
+    def forward(
+        ctx: Any, use: Use, u: Tensor, d: Tensor, v: Tensor | None, e: Tensor | None, step: int
+    ) -> Tensor:
         ctx.save_for_backward(u, d, v, e)
-        ctx.step = step
+        ctx.use, ctx.step = use, step
         total = u.new_zeros(len(u), len(u if v is None else v))
         for rows in _chunks(d.shape[2], step):
-            right = None if v is None or e is None else (e[:, :, rows] @ v).flatten(1)
-            _add(total, (d[:, :, rows] @ u).flatten(1), right)
+            right = None if v is None or e is None else use.gradients(v, e[:, :, rows])
+            _add(total, use.gradients(u, d[:, :, rows]), right)
         return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         u, d, v, e = ctx.saved_tensors
-        needed = zip(ctx.saved_tensors, ctx.needs_input_grad, strict=False)
-        du, dd, dv, de = (torch.zeros_like(factor) if wanted else None for factor, wanted in needed)
+        one = _WayBack(ctx.use, u, d, *ctx.needs_input_grad[1:3])
+        two = None if v is None else _WayBack(ctx.use, v, e, *ctx.needs_input_grad[3:5])
         for rows in _chunks(d.shape[2], ctx.step):
-            g = (d[:, :, rows] @ u).flatten(1)
-            if v is None:
-                _back(rows, (slope + slope.T) @ g, u, d, du, dd)
+            g = ctx.use.gradients(u, d[:, :, rows])
+            if two is None:
+                one.add(rows, (slope + slope.T) @ g)
             else:
-                _back(rows, slope @ (e[:, :, rows] @ v).flatten(1), u, d, du, dd)
-                _back(rows, slope.T @ g, v, e, dv, de)
-        return du, dd, dv, de, None
+                one.add(rows, slope @ ctx.use.gradients(v, e[:, :, rows]))
+                two.add(rows, slope.T @ g)
+        return None, *one.found(), *(two.found() if two else (None, None)), None
 
 
-def _back(rows: slice, slope: Tensor, u: Tensor, d: Tensor, du: Tensor | None, dd: Tensor | None) -> None:
-    """Turn the slope by the gradients ``d[:, :, rows] @ u`` into those by the two factors."""
-    slope = slope.view(*d.shape[:2], -1, u.shape[3])
-    if du is not None:
-        du += d[:, :, rows].mT @ slope
-    if dd is not None:
-        dd[:, :, rows] = slope @ u.mT
+class _WayBack:
+    """Derivatives by the two factors of some gradients, some rows at a time."""
+
+    def __init__(self, use: Use, u: Tensor, d: Tensor, by_inputs: bool, by_outputs: bool) -> None:
+        self.use, self.u, self.d = use, u, d
+        self.wanted = by_inputs, by_outputs
+        self.inputs: Tensor | None = None
+        self.outputs: list[Tensor] = []
+
+    def add(self, rows: slice, slope: Tensor) -> None:
+        """Take the derivative by the gradients of some rows."""
+        d = self.d[:, :, rows]
+        if self.wanted[0]:
+            more = self.use.by_inputs(slope, self.u, d)
+            self.inputs = more if self.inputs is None else self.inputs.add_(more)
+        if self.wanted[1]:
+            self.outputs.append(self.use.by_outputs(slope, self.u, d))
+
+    def found(self) -> tuple[Tensor | None, Tensor | None]:
+        """Return the derivatives, None where not wanted."""
+        return self.inputs, torch.cat(self.outputs, dim=2) if self.outputs else None

@@ -121,8 +121,10 @@ def record(model: nn.Module, parameters: dict[str, nn.Parameter], x: Tensor, dif
     counts = _consumers(outputs)
     taps = [tap for tap in watch.taps if counts[tap.edge[:2]]]  # leave out what the outputs do not depend on
     kinds: dict[str, list[object]] = {}
+    often = Counter(name for tap in taps for names, _ in tap.uses for name in names)
     for tap in taps:
         _move_behind(tap, counts)
+        tap.uses = [part for names, use in tap.uses for part in _apart(names, use, often)]
         for names, use in tap.uses:
             for role, name in enumerate(names):
                 if name is not None:
@@ -162,6 +164,15 @@ def _move_behind(tap: Tap, counts: Counter[Any]) -> None:
         tap.edge, tap.entries = edge, entries
         for use in convolutions:
             use.behind.append(step)
+
+
+def _apart(names: Names, use: Use, often: Counter[str | None]) -> list[tuple[Names, Use]]:
+    """Treat weight and bias each on its own where that is cheaper; not if they enter elsewhere, too."""
+    parts = use.apart() if all(name is None or often[name] == 1 for name in names) else None
+    if parts is None:
+        return [(names, use)]
+    apart: list[tuple[Names, Use]] = [((names[0], None), parts[0]), ((None, names[1]), parts[1])]
+    return [part for part in apart if part[0] != (None, None)]
 
 
 def _consumers(outputs: Tensor) -> Counter[Any]:

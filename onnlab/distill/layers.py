@@ -13,6 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+PATCHES = 2**15  # entries of the patches of an image from which on it is cheaper to make none
 
 Scales = tuple[float | None, float | None]  # of weight and bias; None for what does not enter
 
@@ -101,6 +104,26 @@ class Use(ABC):
     def outputs(self, delta: Tensor) -> Tensor:
         """Return the other factor, ``(r, n, groups, rows, positions)`` from ``(r, n, ...)``."""
 
+    def apart(self) -> "tuple[Use, Use] | None":
+        """Return uses of the weight alone and of the bias alone if that is cheaper: on large images."""
+        return None
+
+    def row_entries(self, u: Tensor) -> int:
+        """Return how many entries of the gradient of an image a row has, all groups together."""
+        return u.shape[1] * u.shape[3]
+
+    def gradients(self, u: Tensor, d: Tensor) -> Tensor:
+        """Return gradients ``(..., n, entries)`` from both factors, for as many rows as ``d`` has."""
+        return (d @ u).flatten(-3)
+
+    def by_inputs(self, slope: Tensor, u: Tensor, d: Tensor) -> Tensor:
+        """Return the derivative by ``u`` from that by the :meth:`gradients`."""
+        return d.mT @ slope.view(*d.shape[:3], u.shape[3])
+
+    def by_outputs(self, slope: Tensor, u: Tensor, d: Tensor) -> Tensor:
+        """Return the derivative by ``d`` from that by the :meth:`gradients`."""
+        return slope.view(*d.shape[:3], u.shape[3]) @ u.mT
+
 
 class Dense(Use):
     """Of ``linear``."""
@@ -134,6 +157,8 @@ class Convolution(Use):
         else:
             top, left = bottom, right = (0, 0) if padding == "valid" else _pair(padding)
         self.margins = (left, right, top, bottom)
+        padded = (x.shape[2] + top + bottom, x.shape[3] + left + right)
+        self.size = tuple((n - r - 1) // s + 1 for n, r, s in zip(padded, reach, self.stride, strict=True))
 
     def patches(self) -> Tensor:
         """Patches of the image."""
@@ -150,6 +175,66 @@ class Convolution(Use):
     def outputs(self, delta: Tensor) -> Tensor:
         """Deltas of each pixel."""
         return delta.flatten(3).unflatten(2, (self.groups, -1))
+
+    def apart(self) -> "tuple[Use, Use] | None":
+        """On large images no patches are made, unless a pool behind makes few of them."""
+        k = self._x.shape[1] * self.kernel.numel()
+        few = bool(self.behind) or self.positions**2 < 2 * k  # the kernel is then made by positions
+        return None if few or self.positions * k < PATCHES else (LargeConvolution(self), Offset(self.x))
+
+    @property
+    def positions(self) -> int:
+        """How many patches there are."""
+        return self.size[0] * self.size[1]
+
+
+class LargeConvolution(Convolution):
+    """Of ``conv2d`` without a bias on large images: their patches, many times as large, are never made.
+
+    The gradient of an image is the derivative of a convolution by its kernels, which PyTorch knows without
+    patches; so are the ways back from it convolutions, with the slopes of the gradient as their kernels.
+    """
+
+    def __init__(self, use: Convolution) -> None:
+        vars(self).update(vars(use))
+
+    def inputs(self, scales: Scales) -> Tensor:
+        """Return the images themselves, with their margins."""
+        images = F.pad(self.x, self.margins)
+        return images if scales[0] is None or scales[0] == 1 else scales[0] * images
+
+    def row_entries(self, u: Tensor) -> int:
+        """Return the size of the kernels from all channels to one."""
+        return u.shape[1] * self.kernel.numel()
+
+    def gradients(self, u: Tensor, d: Tensor) -> Tensor:
+        """Derivatives by the kernels, image by image."""
+        if d.ndim == 5:
+            return torch.stack([self.gradients(u, one) for one in d])
+        kernels = self._kernels(u, d)
+        pairs = zip(u.split(1), self._maps(d).split(1), strict=True)
+        return torch.stack([conv2d_weight(x, kernels, y, **self._settings).flatten() for x, y in pairs])
+
+    def by_inputs(self, slope: Tensor, u: Tensor, d: Tensor) -> Tensor:
+        """Transposed convolutions of the deltas, image by image."""
+        pairs = zip(slope.view(-1, *self._kernels(u, d)), self._maps(d).split(1), strict=True)
+        return torch.cat([conv2d_input(u[:1].shape, s, y, **self._settings) for s, y in pairs])
+
+    def by_outputs(self, slope: Tensor, u: Tensor, d: Tensor) -> Tensor:
+        """Convolutions of the images, one by one."""
+        pairs = zip(u.split(1), slope.view(-1, *self._kernels(u, d)), strict=True)
+        return torch.cat([F.conv2d(x, s, **self._settings) for x, s in pairs]).view(d.shape)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
+
+    def _kernels(self, u: Tensor, d: Tensor) -> tuple[int, ...]:
+        """Shape of the kernels that the rows of ``d`` belong to."""
+        return (self.groups * d.shape[2], u.shape[1] // self.groups, *self.kernel)
+
+    def _maps(self, d: Tensor) -> Tensor:
+        return d.reshape(len(d), -1, *self.size)
 
 
 class Transposed(Use):
@@ -221,6 +306,10 @@ class Norm(Use):
     def outputs(self, delta: Tensor) -> Tensor:
         """Deltas of each entry."""
         return self._entries(delta)[:, :, :, None]
+
+    def apart(self) -> "tuple[Use, Use] | None":
+        """On large images: offsets need no ones beside them."""
+        return None if self.elements or self._x[0].numel() < PATCHES else (self, Offset(self.x))
 
     def _entries(self, values: Tensor) -> Tensor:
         """Arrange ``(r, n, ...)`` as ``(r, n, groups, positions)``."""

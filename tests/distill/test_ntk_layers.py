@@ -8,8 +8,9 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from onnlab.distill import _record, ntk
+from onnlab.distill import _record, layers, ntk
 from onnlab.distill._record import record
+from onnlab.distill.layers import LargeConvolution
 from onnlab.networks import (
     FourFConvolution,
     HybridClassifier,
@@ -205,6 +206,48 @@ def test_a_rule_is_the_jacobian(name: str) -> None:
     assert_exact(model, x, x2)
 
 
+@pytest.fixture
+def any_size_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "PATCHES", 1)
+
+
+LARGE = {
+    "strided, asymmetric": (
+        lambda: tail(nn.Conv2d(2, 3, (3, 2), (2, 3), (2, 0)), nn.Conv2d(3, 2, 1, bias=False)),
+        (2, 9, 8),
+    ),
+    "normed and grouped": (
+        lambda: tail(nn.Conv2d(2, 4, 3, groups=2), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 2, dilation=2)),
+        (2, 9, 9),
+    ),
+    **{name: COVERED[name] for name in ("same, even", "groups", "group norm", "in place", "U-Net")},
+    **{name: COVERED[name] for name in ("segmenter", "spectral, strided", "stack")},
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.usefixtures("any_size_is_large")
+def test_without_patches_it_is_the_jacobian_too(name: str) -> None:
+    build, shape = LARGE[name]
+    model, x, x2 = fresh(build), random(4, *shape).abs(), random(3, *shape, seed=1).abs()
+    taps = record(model, dict(model.named_parameters()), x, False).taps
+    assert any(isinstance(use, LargeConvolution) for tap in taps for _, use in tap.uses)
+    assert not uncovered(model, x)
+    assert_exact(model, x)
+    assert_exact(model, x, x2)
+    for p in model.parameters():
+        p.requires_grad_(p.ndim == 1)  # biases alone
+    if name != "spectral, strided":  # which has none
+        assert_exact(model, x)
+
+
+def test_weights_that_come_twice_keep_their_patches(any_size_is_large: None) -> None:
+    model, x = fresh(TwiceTheSameConvolution), random(4, *SMALL)
+    taps = record(model, dict(model.named_parameters()), x, False).taps
+    assert not any(isinstance(use, LargeConvolution) for tap in taps for _, use in tap.uses)
+
+
 class ScaledNorm(nn.Module):
     """A parameter without a rule in front of a LayerNorm."""
 
@@ -227,7 +270,17 @@ WITH_GRADIENTS = {
 @pytest.mark.parametrize("name", WITH_GRADIENTS)
 @pytest.mark.parametrize("chunk", [None, 1])
 def test_the_gradient_is_that_of_finite_differences(name: str, chunk: int | None) -> None:
-    build, shape = WITH_GRADIENTS[name]
+    assert_gradient(*WITH_GRADIENTS[name], chunk)
+
+
+@pytest.mark.parametrize("name", ["strided, asymmetric", "normed and grouped", "groups", "U-Net"])
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_without_patches_so_is_the_gradient(name: str, chunk: int | None, any_size_is_large: None) -> None:
+    assert_gradient(*LARGE[name], chunk)
+
+
+def assert_gradient(build, shape: tuple[int, ...], chunk: int | None) -> None:
+    """For a batch with itself and beside another one."""
     model, x, x2 = fresh(build), random(3, *shape), random(2, *shape, seed=1)
     weights = random(3, 3, seed=5), random(3, 2, seed=6)
 
