@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from onnlab.optics._check import whole_number
 
 VOID = -100
 """Label of a pixel that belongs to no class: losses and scores pass over it, as PyTorch's own do."""
@@ -142,9 +145,44 @@ class Dataset:
         )
         return Dataset(f"{self.name}: {name}", train, validation, test, ("rest", name), self.credit)
 
+    def coarser(self, factor: int) -> "Dataset":
+        """Return images with fewer and larger pixels: each is the mean of ``factor`` x ``factor`` of these.
+
+        Where each pixel has a label, it is that of the pixel in the middle.
+
+        Parameters
+        ----------
+        factor : int
+            Odd, and a divisor of rows and columns.
+
+        Raises
+        ------
+        TypeError
+            If ``factor`` is not an integer.
+        ValueError
+            If it is even, below 1, or does not divide rows and columns.
+        """
+        ny, nx = self.train.pixels.shape[2:]
+        if whole_number("factor", factor) % 2 == 0 or ny % factor or nx % factor:
+            raise ValueError(f"factor must be odd, and divide {ny} rows and {nx} columns, got {factor}")
+        train, validation, test = (
+            _coarser(split, factor) for split in (self.train, self.validation, self.test)
+        )
+        name = f"{self.name}: pixels of {factor} x {factor}"
+        return Dataset(name, train, validation, test, self.classes, self.credit)
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {size}" for split, size in self.sizes.items())
         return f"Dataset({self.name!r}: {sizes}; {len(self.classes)} classes)"
+
+
+def _coarser(split: Split, factor: int) -> Split:
+    means = [F.avg_pool2d(_as_floats(pixels), factor) for pixels in split.pixels.split(64)]
+    if not split.pixels.is_floating_point():
+        means = [mean.mul_(255).round_().byte() for mean in means]
+    middle = slice(factor // 2, None, factor)
+    labels = split.labels if split.labels.ndim == 1 else split.labels[:, middle, middle]
+    return Split(torch.cat(means), labels.contiguous())
 
 
 def _as_floats(pixels: Tensor) -> Tensor:

@@ -106,6 +106,7 @@ TASKS: dict[str, Callable[[], Dataset]] = {
     **{name: partial(load, name) for name in available()},
     "scenes-24": partial(load, "scenes", size=24, figure_ground=True),
     "camvid-cars": lambda: load("camvid").against_rest("car"),
+    "camvid-cars-60": lambda: load("camvid").against_rest("car").coarser(3),
 }
 """Data sets by name: those of :func:`onnlab.data.load`, and tasks that are made of them."""
 

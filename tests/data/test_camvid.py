@@ -77,6 +77,18 @@ def test_cars_against_the_rest(fetched):
         assert torch.equal(two == 1, all_classes == 8)
 
 
+def test_coarser_scenes(fetched):
+    data = fetched()
+    coarse = data.coarser(3)
+    assert coarse.name == "camvid: pixels of 3 x 3" and coarse.classes == data.classes
+    for name in ("train", "validation", "test"):
+        fine, split = getattr(data, name), getattr(coarse, name)
+        assert split.pixels.shape[1:] == (3, 60, 80) and split.pixels.dtype == torch.uint8
+        block = fine.pixels[:, :, 30:33, 57:60].double().mean((2, 3))
+        assert (split.pixels[:, :, 10, 19] - block).abs().max() <= 0.5 + 1e-4
+        assert torch.equal(split.labels[:, 10, 19], fine.labels[:, 31, 58])
+
+
 def small(**changes):
     random = np.random.default_rng(1)
     arrays = {

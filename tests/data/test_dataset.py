@@ -176,3 +176,19 @@ def test_subset_size_of_another_type(n):
 def test_splits_that_do_not_fit(images, labels, message):
     with pytest.raises(ValueError, match=message):
         Split(images, labels)
+
+
+def test_coarser_digits(digits):
+    coarse = digits.coarser(7)
+    assert coarse.sizes == digits.sizes and coarse.credit == digits.credit
+    assert torch.equal(coarse.test.labels, digits.test.labels)
+    blocks = digits.test.pixels.double().reshape(-1, 1, 4, 7, 4, 7).mean((3, 5))
+    assert (coarse.test.pixels - blocks).abs().max() <= 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("factor", [2, 3, -1, 0])
+def test_a_factor_that_does_not_fit(digits, factor):
+    with pytest.raises(ValueError, match="factor must be .*got"):
+        digits.coarser(factor)
+    with pytest.raises(TypeError, match="factor must be a whole number"):
+        digits.coarser(7.0)
