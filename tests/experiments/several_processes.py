@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from onnlab import cli
 from onnlab.distill import Batch, CrossEntropy
 from onnlab.distill.parallel import rank
-from onnlab.experiments import Experiment, training
+from onnlab.experiments import Experiment, catalogue, training
 from onnlab.experiments.settings import Row
 from tests.experiments.helpers import AGAIN, BUILT, HYBRID, LINEAR, TEACHER, few_images
 
@@ -45,7 +45,7 @@ def die_in_the_second_epoch(objective: CrossEntropy, batch: Batch) -> Tensor:
 
 
 def main(folder: str, what: str) -> int:
-    cli.EXPERIMENTS["sclc"] = lambda scale: EXPERIMENTS[what]
+    catalogue.EXPERIMENTS["sclc"] = lambda scale: EXPERIMENTS[what]
     if what == "rescued":
         training.build = build_in_the_dark
     if what == "killed":

@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 from torch import Generator
 
 from onnlab import cli
+from onnlab.commands import experiments as commands
 from onnlab.data import load
 from onnlab.experiments import (
     BUDGETS,
@@ -98,7 +99,7 @@ def test_the_rate_is_chosen_on_validation_and_noise_is_on_in_the_test() -> None:
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     monkeypatch.setitem(estimates.BUDGETS, "chapter", TINY)
-    monkeypatch.setattr(cli, "DEVICES", TWO)
+    monkeypatch.setattr(commands, "DEVICES", TWO)
     assert cli.main(["estimates", "--out", str(tmp_path / "e.jsonl")]) == 0
     printed = capsys.readouterr()
     assert "2 devices, 2 of them to be scored" in printed.err

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from onnlab import cli
-from onnlab.experiments import Experiment, read, run, runner, table, training
+from onnlab.experiments import EXPERIMENTS, Experiment, read, run, runner, table, training
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from tests.clusters import two_workers
 from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images
@@ -222,7 +222,7 @@ def test_a_cluster_that_loses_a_worker_gives_each_run_once_and_as_one_process_do
 def test_the_command_hands_out_runs_to_a_cluster(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
+    monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
     monkeypatch.setattr(runner, "_execute", _by_a_worker)
     with two_workers() as client:
         arguments = ["reproduce", "sclc", "--seeds", "2", "--out", str(tmp_path), "--dask"]
@@ -257,7 +257,7 @@ def test_there_is_at_least_one_seed_and_one_job(name: str, tmp_path: Path) -> No
 def test_the_command_runs_prints_the_table_and_notes_what_is_special(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale, rows=(LINEAR,)))
+    monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale, rows=(LINEAR,)))
     arguments = ["reproduce", "sclc", "--scale", "full", "--seeds", "2", "--out", str(tmp_path / "new")]
     assert cli.main([*arguments, "--data-note", "pixels of a copy"]) == 0
     out, err = capsys.readouterr()
@@ -280,8 +280,8 @@ def test_the_command_counts_over_all_experiments_and_prints_the_tables_and_gains
     build, broken = training.build, replace(LINEAR, name="broken", epochs=3)
     monkeypatch.setattr(training, "build", breaks)
     others = (LINEAR, broken)
-    monkeypatch.setitem(cli.EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
-    monkeypatch.setitem(cli.EXPERIMENTS, "ntkd", lambda scale: Experiment("other", scale, others))
+    monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
+    monkeypatch.setitem(EXPERIMENTS, "ntkd", lambda scale: Experiment("other", scale, others))
     with few_images():
         assert cli.main(["reproduce", "sclc", "ntkd", "--seeds", "1", "--out", str(tmp_path)]) == 1
     out, err = capsys.readouterr()

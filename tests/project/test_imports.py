@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "onnlab"
 TEACHING = ("optics", "networks", "distill", "hardware", "experiments")  # each may import those before it
-SURFACES = ("widgets", "checks", "course", "cli")  # import the others and are imported by none of them
-OPENS = {"cli": {"course"}}  # but the command line has the commands of a course
+SURFACES = ("widgets", "checks", "course", "commands", "cli")  # import the others and are imported by none
+OPENS = {"cli": {"commands"}, "commands": {"course"}}  # but the command line is made of commands
 # __main__.py is the command line under another name.
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__main__.py")
 
@@ -57,7 +57,8 @@ def test_imports_run_one_way(path: Path) -> None:
         ("from .widgets import paint", "onnlab"),
         ("from onnlab.course import grade", "onnlab.experiments"),
         ("from onnlab.checks import check", "onnlab.course"),
-        ("from onnlab.checks import check", "onnlab.cli"),
+        ("from onnlab.checks import check", "onnlab.commands"),
+        ("from onnlab.cli import main", "onnlab.commands"),
     ],
 )
 def test_a_wrong_direction_is_found(source: str, package: str) -> None:
@@ -71,7 +72,8 @@ def test_a_wrong_direction_is_found(source: str, package: str) -> None:
         ("from .grid import Grid", "onnlab.optics"),
         ("from ..optics import Grid", "onnlab.widgets"),
         ("import torch", "onnlab.data"),
-        ("from onnlab.course.commands import add_grade", "onnlab.cli"),
+        ("from onnlab.commands.course import add_grade", "onnlab.cli"),
+        ("from onnlab.course.grading import grade", "onnlab.commands"),
         ("from onnlab.optics import Grid", "onnlab.checks"),
     ],
 )

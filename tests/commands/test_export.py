@@ -1,14 +1,9 @@
-"""The command line: what it prints, where, and how it ends."""
-
-import subprocess
-import sys
-from importlib.metadata import entry_points
+"""``onnlab export``: from files of the library to files for the bench and the clean room."""
 
 import pytest
 import torch
 
 from onnlab import cli
-from onnlab.data.sources import SOURCES
 from onnlab.hardware import (
     MetaAtoms,
     Metasurface,
@@ -22,92 +17,6 @@ from onnlab.hardware import (
 )
 from onnlab.networks import FourFConvolution, HybridClassifier, HybridSegmenter, IdealConvolution
 from onnlab.optics import Camera, Grid, fourier_grid
-from tests.course.cases import hand_in, write_source
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("ONNLAB_DATA", str(tmp_path))
-    return tmp_path
-
-
-def test_list_says_what_there_is_and_what_is_here(folder, capsys):
-    (folder / "fashion-mnist.npz").touch()
-    assert cli.main(["data", "list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
-    assert list(lines) == ["mnist-mini", "scenes", *SOURCES, "carvana"]
-    assert "in the package" in lines["mnist-mini"] and " 11000 " in lines["mnist-mini"]
-    assert "made on the spot" in lines["scenes"] and " 1500 " in lines["scenes"]
-    assert " yes " in lines["fashion-mnist"]
-    assert (
-        " no (170 MB) " in lines["cifar10"]
-        and " 60000 " in lines["cifar10"]
-        and "3, 32, 32" in lines["cifar10"]
-    )
-    assert " no  " in lines["camvid"] and "bring your own" in lines["carvana"]
-    (folder / "carvana").mkdir()
-    cli.main(["data", "list"])
-    assert " yes " in capsys.readouterr().out.splitlines()[-1]
-    assert all(source.credit in lines[name] for name, source in SOURCES.items())
-
-
-def test_path_prints_the_folder_and_nothing_else(folder, capsys):
-    assert cli.main(["data", "path"]) == 0
-    assert capsys.readouterr() == (f"{folder}\n", "")
-
-
-def test_fetch_prints_the_file(folder, capsys):
-    (folder / "mnist.npz").touch()
-    assert cli.main(["data", "fetch", "mnist"]) == 0
-    assert capsys.readouterr() == (f"{folder / 'mnist.npz'}\n", "")
-
-
-def test_a_data_set_that_cannot_be_fetched_is_one_line_on_standard_error(tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("ONNLAB_DATA", str(tmp_path / "file"))
-    assert cli.main(["data", "fetch", "mnist"]) == 1
-    out, err = capsys.readouterr()
-    assert out == "" and err.startswith("onnlab: ") and err.count("\n") == 1 and "ONNLAB_DATA" in err
-
-
-def test_an_interruption_is_no_traceback(folder, monkeypatch, capsys):
-    def interrupted(name):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cli, "fetch", interrupted)
-    assert cli.main(["data", "fetch", "mnist"]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "COMMAND"),
-        (["data"], "ACTION"),
-        (["data", "fetch"], "NAME"),
-        (["data", "fetch", "emnist"], "'cifar10'"),
-        (["export"], "WHAT"),
-        (["export", "slm", "a", "b", "--pixel", "8e-6"], "--panel"),
-        (
-            ["export", "slm", "a", "b", "--pixel", "8e-6", "--panel", "1080"],
-            "--panel: invalid panel_size value",
-        ),
-        (["export", "layout", "a"], "out"),
-        (["grade"], "submissions"),
-    ],
-)
-def test_a_command_that_is_not_complete_says_what_is_missing(arguments, said, capsys):
-    with pytest.raises(SystemExit) as end:
-        cli.main(arguments)
-    assert end.value.code == 2 and said in capsys.readouterr().err
-
-
-def test_the_command_and_the_module_are_the_same(folder):
-    (command,) = entry_points(group="console_scripts", name="onnlab")
-    assert command.load() is cli.main
-    done = subprocess.run([sys.executable, "-m", "onnlab", "data", "path"], capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"{folder}\n"), done.stderr
-
 
 LIGHT = ["--optics", "4f", "--pitch", "8e-6", "--wavelength", "532e-9", "--focal-length", "0.02"]
 
@@ -226,41 +135,3 @@ def test_an_export_that_fails_is_one_line_on_standard_error(ideal, monkeypatch, 
     assert cli.main(["export", *arguments]) == 1
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("onnlab: ") and err.count("\n") == 1 and said in err
-
-
-@pytest.fixture
-def course(tmp_path):
-    hand_in(tmp_path / "in", "ada", "no notebook")
-    return [str(tmp_path / "in"), "--source", str(write_source(tmp_path / "source"))]
-
-
-def test_grade_writes_a_report(course, tmp_path, capsys):
-    assert cli.main(["grade", *course, "--out", str(tmp_path / "out")]) == 0
-    progress, table = capsys.readouterr().out.splitlines()
-    assert progress.startswith("1 of 1: ada/ch90: 0 of 4 points; ch90.ipynb was not run")
-    assert table == str(tmp_path / "out/scores.csv")
-    assert (tmp_path / "out/ada.html").is_file()
-
-
-def test_grade_without_a_sandbox_is_one_line_and_has_a_way_out(course, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", "")
-    out = ["--out", str(tmp_path / "out")]
-    assert cli.main(["grade", *course, *out]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("onnlab: bubblewrap was not found") and error.count("\n") == 1
-    assert "--unprotected" in error and not (tmp_path / "out").exists()
-    assert cli.main(["grade", *course, *out, "--unprotected"]) == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--jobs", "0"], "jobs must be at least 1"),
-        (["--memory", "0"], "memory must be above 0"),
-        (["--source", "nowhere"], "give --source"),
-    ],
-)
-def test_a_grading_that_cannot_be_is_one_line(course, options, said, capsys):
-    assert cli.main(["grade", *course, *options]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("onnlab: ") and error.count("\n") == 1 and said in error

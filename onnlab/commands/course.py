@@ -7,9 +7,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-
-class CourseError(Exception):
-    """Exercises cannot be released or graded; the text says why, and what to do."""
+from onnlab.commands.common import CommandError
 
 
 def add_release(command: argparse.ArgumentParser) -> None:
@@ -47,9 +45,9 @@ def _run(command: Callable[[argparse.Namespace], None], options: argparse.Namesp
     try:
         command(options)
     except ModuleNotFoundError as error:
-        raise CourseError(f'this needs {error.name}; install it with pip install "onnlab[lab]"') from error
+        raise CommandError(f'this needs {error.name}; install it with pip install "onnlab[lab]"') from error
     except (ValueError, OSError, RuntimeError) as error:
-        raise CourseError(str(error)) from error
+        raise CommandError(str(error)) from error
 
 
 def _release(options: argparse.Namespace) -> None:

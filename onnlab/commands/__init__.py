@@ -1,0 +1,1 @@
+"""The commands of ``onnlab``: a module for each group, which gives a parser its arguments and runs them."""

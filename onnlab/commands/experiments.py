@@ -1,0 +1,151 @@
+"""``onnlab reproduce``, ``trace`` and ``estimates``: experiments, and the runs behind their tables."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onnlab.commands.common import CommandError
+from onnlab.distill import is_first, process_group
+from onnlab.experiments import (
+    BUDGETS,
+    DEVICES,
+    EXPERIMENTS,
+    SCALES,
+    Progress,
+    compare_estimates,
+    format_estimates,
+    format_plan,
+    on_cluster,
+    plan,
+    read,
+    run,
+)
+from onnlab.experiments.consumption import COMPUTED
+from onnlab.experiments.report import plain_tables
+from onnlab.experiments.trace import format_trace
+
+
+def add_reproduce(command: argparse.ArgumentParser) -> None:
+    """Give ``reproduce`` its arguments."""
+    command.add_argument(
+        "names", nargs="*", type=experiment_name, default=(*EXPERIMENTS, *COMPUTED), metavar="NAME",
+        help=f"{' | '.join((*EXPERIMENTS, *COMPUTED))}; all of them if none is named",
+    )  # fmt: skip
+    command.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, hours, or days")
+    command.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
+    command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    command.add_argument("--dry-run", action="store_true", help="only list what is missing, with its hours")
+    add_workers(command, "runs")
+    command.add_argument("--device", default="cpu", help="cpu or cuda")
+    command.add_argument("--data-note", help="what is special about your copy of the data, for every line")
+    command.set_defaults(run=reproduce)
+
+
+def add_trace(command: argparse.ArgumentParser) -> None:
+    """Give ``trace`` its arguments."""
+    command.add_argument("name", choices=tuple(EXPERIMENTS), metavar="NAME", help=" | ".join(EXPERIMENTS))
+    command.add_argument("row", nargs="?", help="as the table calls it; all rows without it")
+    command.add_argument("--scale", choices=SCALES, default=SCALES[0], help="of the table")
+    command.add_argument("--data", help="of the table; all data sets without it")
+    command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
+    command.set_defaults(run=show_runs)
+
+
+def add_estimates(command: argparse.ArgumentParser) -> None:
+    """Give ``estimates`` its arguments."""
+    command.add_argument("--scale", choices=tuple(BUDGETS), default="chapter", help="a minute, or hours")
+    command.add_argument("--out", type=Path, help="a file .jsonl to keep and continue the results in")
+    add_workers(command, "devices")
+    command.set_defaults(run=run_estimates)
+
+
+def add_workers(command: argparse.ArgumentParser, what: str) -> None:
+    """Give a command the choice between processes of this computer and a cluster."""
+    choice = command.add_mutually_exclusive_group()
+    choice.add_argument("--jobs", type=int, default=1, help=f"{what} at a time, of one thread each")
+    choice.add_argument("--dask", metavar="tcp://HOST:PORT", help="let the workers of a Dask cluster do it")
+
+
+@contextmanager
+def workers(options: argparse.Namespace) -> Iterator[int | None]:
+    """Give the jobs that were asked for; None on a cluster, which decides for itself."""
+    if options.dask is None:
+        yield options.jobs
+    else:
+        with on_cluster(options.dask):
+            yield None
+
+
+def tell(text: str) -> None:
+    """Print progress where it does not mix with the tables."""
+    if is_first():
+        print(text, file=sys.stderr, flush=True)
+
+
+def experiment_name(text: str) -> str:
+    """Return the name of an experiment, or of what is computed at once."""
+    names = (*EXPERIMENTS, *COMPUTED)
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} must be one of {', '.join(names)}")
+    return text
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Make the runs of experiments that are missing, and print their tables; or tell what is missing.
+
+    The exit status is 1 if runs failed.
+    """
+    names = dict.fromkeys(options.names)
+    experiments = [EXPERIMENTS[name](options.scale) for name in names if name in EXPERIMENTS]
+    plans = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
+    planned = [one for rows in plans for one in rows]
+    if options.dry_run:
+        print(format_plan(planned))
+        return 0
+    with process_group(options.device), workers(options) as jobs:
+        progress = Progress(planned)
+        tell(f"{sum(one.runs for one in planned)} runs, {progress.runs} of them to be made")
+        texts, failed = [], 0
+        for experiment in experiments:
+            lines = run(
+                experiment,
+                options.out,
+                seeds=options.seeds,
+                jobs=jobs,
+                device=options.device,
+                data_note=options.data_note,
+                progress=progress,
+                report=tell,
+            )
+            texts.append(plain_tables(experiment, lines))
+            failed += sum(line["error"] is not None for line in lines)
+        texts += [COMPUTED[name](options.scale) for name in names if name in COMPUTED]
+        if is_first():
+            print("\n\n".join(texts))
+        if failed:
+            tell(
+                f"{failed} runs failed; their lines in {options.out} hold the tracebacks, "
+                "and the same command tries them again"
+            )
+    return 1 if failed else 0
+
+
+def show_runs(options: argparse.Namespace) -> None:
+    """Print the runs of each row that was asked for."""
+    experiment = EXPERIMENTS[options.name](options.scale)
+    rows = [row for row in experiment.rows if options.data in (None, row.data)]
+    asked = [row for row in rows if options.row in (None, row.name)]
+    if not asked:
+        known = ", ".join(dict.fromkeys(f"{row.name!r} ({row.data})" for row in experiment.rows))
+        raise CommandError(f"ROW and --data must be those of a row of this table, which has {known}")
+    lines = read(options.out / f"{experiment.name}.jsonl")
+    print("\n\n".join(format_trace(experiment, row, lines) for row in asked))
+
+
+def run_estimates(options: argparse.Namespace) -> None:
+    """Estimate and train devices, and print how well the two agree."""
+    with process_group(), workers(options) as jobs:
+        lines = compare_estimates(DEVICES, BUDGETS[options.scale], out=options.out, jobs=jobs, report=tell)
+    print(format_estimates(lines))

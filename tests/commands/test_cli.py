@@ -1,0 +1,49 @@
+"""The command line as a whole: how it begins, and how it ends."""
+
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import pytest
+
+from onnlab import cli
+from onnlab.commands import data
+
+
+def test_an_interruption_is_no_traceback(folder, monkeypatch, capsys):
+    def interrupted(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "fetch", interrupted)
+    assert cli.main(["data", "fetch", "mnist"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["data"], "ACTION"),
+        (["data", "fetch"], "NAME"),
+        (["data", "fetch", "emnist"], "'cifar10'"),
+        (["export"], "WHAT"),
+        (["export", "slm", "a", "b", "--pixel", "8e-6"], "--panel"),
+        (
+            ["export", "slm", "a", "b", "--pixel", "8e-6", "--panel", "1080"],
+            "--panel: invalid panel_size value",
+        ),
+        (["export", "layout", "a"], "out"),
+        (["grade"], "submissions"),
+    ],
+)
+def test_a_command_that_is_not_complete_says_what_is_missing(arguments, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_the_command_and_the_module_are_the_same(folder):
+    (command,) = entry_points(group="console_scripts", name="onnlab")
+    assert command.load() is cli.main
+    done = subprocess.run([sys.executable, "-m", "onnlab", "data", "path"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{folder}\n"), done.stderr
