@@ -14,7 +14,7 @@ from onnlab.data import Dataset
 from onnlab.distill import evaluate, fit
 from onnlab.distill.parallel import processes
 from onnlab.experiments.cluster import ClusterError
-from onnlab.experiments.training import dataset
+from onnlab.experiments.runs.images import dataset
 from onnlab.hardware import Device, build, estimate_accuracy, seen_by, sweep
 from onnlab.networks._text import columns
 

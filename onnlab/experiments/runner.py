@@ -11,8 +11,9 @@ from onnlab.experiments.cluster import ClusterError
 from onnlab.experiments.lines import Line, append, read, score
 from onnlab.experiments.plan import plan, walk
 from onnlab.experiments.progress import Progress, spoken
+from onnlab.experiments.runs.execution import commit, execute
+from onnlab.experiments.runs.training import Place
 from onnlab.experiments.settings import Experiment, Run
-from onnlab.experiments.training import Place, commit, execute
 
 
 def run(

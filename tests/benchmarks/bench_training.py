@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 from onnlab.data import Dataset, Split
 from onnlab.distill import KD, NTKD, CrossEntropy, Objective, fit
 from onnlab.experiments.parts import AUGMENTATIONS, NETWORKS
-from onnlab.experiments.training import channels_last
+from onnlab.experiments.runs.training import channels_last
 from onnlab.networks import linear_counterpart
 
 MOST_ON_DATA = 0.15  # of an epoch

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from onnlab.data import load
-from onnlab.experiments import Experiment, Row, training
+from onnlab.experiments import Experiment, Row, Run
 from onnlab.experiments.catalogue.rows import distilled
-from onnlab.experiments.settings import any_run
+from onnlab.experiments.parts import TASKS
+from onnlab.experiments.runs.images import dataset
+from onnlab.experiments.runs.scoring import pictures_of
+from onnlab.experiments.settings import any_run, run_of
 
 TEACHER = Row(
     name="teacher", network="SmallCNN-8", data="mnist-mini", labels=60, epochs=1, learning_rates=(1e-3, 4e-3)
@@ -25,8 +28,14 @@ BUILT = replace(
 )  # fmt: skip
 AGAIN = replace(BUILT, name="labels", labels=30, epochs=2, learning_rates=(1e-3, 4e-3))
 TAUGHT = distilled(AGAIN, TEACHER, "KD")
+PIXELS = Row(name="masks", network="Segmenter", data="scenes-24", labels=8, epochs=1, learning_rates=(1e-3,))
 RESCUED = Experiment("rescued", "book", (TEACHER, HYBRID, BUILT, AGAIN, TAUGHT))
 TINY = Experiment("tiny", "book", (TEACHER, LINEAR, KD))
+
+
+def first_run(row: Row, seed: int = 3) -> Run:
+    """Return the run of a row with its first trial, and with the first ones of what comes before."""
+    return run_of(row, row.trials[0], seed, lambda other: other.trials[0])
 
 
 @contextmanager
@@ -36,12 +45,12 @@ def few_images() -> Iterator[None]:
     parts = {"train": whole.train.subset(100, 0)}
     parts |= {name: getattr(whole, name).subset(50, 0) for name in ("validation", "test")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(training.TASKS, "mnist-mini", lambda: replace(whole, **parts))
-        training.dataset.cache_clear()
-        training._pictures.cache_clear()
+        patch.setitem(TASKS, "mnist-mini", lambda: replace(whole, **parts))
+        dataset.cache_clear()
+        pictures_of.cache_clear()
         yield
-    training.dataset.cache_clear()
-    training._pictures.cache_clear()
+    dataset.cache_clear()
+    pictures_of.cache_clear()
 
 
 def made_up(seed: int, test: float, validation: float = 0.5, rate: float = 1e-3, **changes: object) -> dict:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from onnlab import cli
 from onnlab.distill import Batch, CrossEntropy
 from onnlab.distill.parallel import rank
-from onnlab.experiments import Experiment, catalogue, training
+from onnlab.experiments import Experiment, catalogue
+from onnlab.experiments.runs import training
 from onnlab.experiments.settings import Row
 from tests.experiments.helpers import AGAIN, BUILT, HYBRID, LINEAR, TEACHER, few_images
 

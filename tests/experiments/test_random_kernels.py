@@ -22,15 +22,17 @@ from onnlab.experiments import (
     read,
     reported,
     tables_of,
-    training,
 )
 from onnlab.experiments.catalogue.random_kernels import RATES
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
 from onnlab.experiments.papers import DIGITS
 from onnlab.experiments.parts import RANDOM_CAMERAS, SOLVED
 from onnlab.experiments.report import comparisons
-from onnlab.experiments.training import Place, build, execute, trained
+from onnlab.experiments.runs.execution import execute
+from onnlab.experiments.runs.images import dataset
+from onnlab.experiments.runs.training import Place, build, trained
 from onnlab.hardware import KernelClassifier
+from onnlab.hardware.estimate import RIDGES
 from onnlab.networks import HybridClassifier
 from tests.experiments.helpers import few_images
 
@@ -131,7 +133,7 @@ def test_light_is_needed_once_for_each_image(tmp_path: Path, monkeypatch: pytest
 
 def test_labels_and_test_images_stay_what_they_are() -> None:
     with few_images():
-        data = training.dataset("mnist-mini")[0]
+        data = dataset("mnist-mini")[0]
         seen = seen_by_back_end(drawn("Random-8 linear", 0), data)
     assert seen.train.pixels.shape == (100, 8, 7, 7)
     assert torch.equal(seen.validation.labels, data.validation.labels)
@@ -147,10 +149,10 @@ def test_the_limit_becomes_a_line_without_epochs(tmp_path: Path) -> None:
         line = execute(run, Place(tmp_path))
         check_line({**line, "experiment": "e", "scale": "book", "row": "limit"})
         assert (line["epoch"], line["parameters"]) == (0, 0) and line["seconds"] > 0
-        data = training.dataset("mnist-mini")[0]
+        data = dataset("mnist-mini")[0]
         model = build(row, SHAPE, 10)
         assert isinstance(model, KernelClassifier)
-        model.learn(replace(data, train=data.train.subset(20, 2)), training.RIDGES)
+        model.learn(replace(data, train=data.train.subset(20, 2)), RIDGES)
         assert line["test_accuracy"] == evaluate(model, data.test).accuracy > 0.2
         assert line["validation_accuracy"] == evaluate(model, data.validation).accuracy
 
@@ -163,7 +165,7 @@ def test_a_regression_on_random_kernels_is_ridge_regression_on_their_maps(camera
         model = build(row, SHAPE, 10)
     assert isinstance(model, KernelClassifier)
     with few_images():
-        data = training.dataset("mnist-mini")[0]
+        data = dataset("mnist-mini")[0]
     ridge = model.learn(data, (0.01,))
     light = drawn(f"Random-8 {camera}", 4)  # the same kernels as those of the row that is trained
     with torch.no_grad():

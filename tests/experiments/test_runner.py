@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from onnlab import cli
-from onnlab.experiments import EXPERIMENTS, Experiment, read, run, runner, table, training
+from onnlab.experiments import EXPERIMENTS, Experiment, read, run, runner, table
 from onnlab.experiments.cluster import ClusterError, on_cluster
+from onnlab.experiments.runs import execution, training
 from tests.clusters import two_workers
 from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images
 
@@ -70,7 +71,7 @@ def test_only_the_missing_run_is_made_and_comes_out_the_same(
 ) -> None:
     made = []
     monkeypatch.setattr(
-        runner, "execute", lambda one, place: made.append(one.key) or training.execute(one, place)
+        runner, "execute", lambda one, place: made.append(one.key) or execution.execute(one, place)
     )
     everything = read(finished / FILE)
     folder = copied(finished, tmp_path, [i for i in range(9) if i != missing])
@@ -234,7 +235,7 @@ def test_the_command_hands_out_runs_to_a_cluster(
 
 
 def _by_a_worker(one, place):
-    line = training.execute(one, place)
+    line = execution.execute(one, place)
     return one, {**line, "versions": {**line["versions"], "pid": os.getpid()}}
 
 
@@ -291,8 +292,3 @@ def test_the_command_counts_over_all_experiments_and_prints_the_tables_and_gains
     assert first.startswith("tiny (chapter), mnist-mini") and "broken" not in second
     gains = first.split("Gains, paired over the seeds:")[1].strip().splitlines()
     assert gains[0].startswith("Row ") and [line.split()[:2] for line in gains[1:]] == [["KD", "linear"]]
-
-
-def test_the_commit_says_if_there_are_changes() -> None:
-    found = training.commit()
-    assert found is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", found)

@@ -14,9 +14,9 @@ from onnlab.distill import NTKD
 from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial, read
 from onnlab.experiments.devices import PROCESSES
 from onnlab.experiments.parts import KERNELS, SOLVED
+from onnlab.experiments.runs.training import build
 from onnlab.experiments.settings import BEFORE, TUNED, VERSION, any_run
 from onnlab.experiments.tables import _without
-from onnlab.experiments.training import build
 from tests.experiments.helpers import AGAIN, BUILT, HYBRID, KD, LINEAR, TEACHER
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -1,0 +1,114 @@
+"""From a run to its line: who made it, on what, in how many seconds, and with which scores or which error."""
+
+import platform
+import subprocess
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import onnlab
+from onnlab.data import Dataset
+from onnlab.data.sources import SOURCES
+from onnlab.distill.parallel import meet, processes
+from onnlab.experiments.energy import Meter
+from onnlab.experiments.lines import Line
+from onnlab.experiments.runs.images import dataset
+from onnlab.experiments.runs.scoring import scores
+from onnlab.experiments.runs.training import Place, trained, under_way_file, weights_file
+from onnlab.experiments.settings import VERSION, Run
+
+
+def execute(run: Run, place: Place) -> Line:
+    """Return what belongs into the line of a run, without the names of experiment, scale and row.
+
+    A run that fails is a result, too: its traceback becomes the ``error``. Only an interruption gets through.
+    """
+    line: Line = {
+        "key": run.key,
+        "seed": run.seed,
+        "version": VERSION,
+        "settings": run.settings,
+        "commit": place.commit,
+        "versions": {
+            "onnlab": onnlab.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        "device": _device_name(place.device),
+        "data_note": place.data_note,
+        "error": None,
+    }
+    place.folder.mkdir(parents=True, exist_ok=True)  # on another machine it may be missing
+    torch.set_num_threads(1)  # the runs share the processor, and results depend on the number of threads
+    try:
+        return {**line, **_results(run, place)}
+    except Exception as error:
+        meet()  # raises, and ends all, where the others did not fail alike
+        return {**line, "error": _traceback(error)}
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that this package lies in, None if there is none.
+
+    It ends in ``+changes`` if a module on which results depend differs from what is committed.
+    """
+    package = Path(onnlab.__file__).parent
+    names = ("data", "optics", "networks", "distill", "hardware", "experiments")
+    parts = [str(package / name) for name in names]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=package, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", *parts)
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _results(run: Run, place: Place) -> dict[str, Any]:
+    data, digest = dataset(run.row.data)
+    before = [weights_file(other, place) for other in (run.teacher, run.student) if other is not None]
+    # Each of several processes meters its own GPU or machine: none of them knows the whole.
+    alone = processes() == 1 and all(file.exists() for file in before)
+    at_once_and_alone = alone and not under_way_file(run, place).exists()
+    start = time.perf_counter()
+    with Meter(place.device) as meter:
+        model, history = trained(run, place)
+    elapsed = time.perf_counter() - start
+    seconds = 0.0 if history is None else float(history["seconds"].sum())
+    if not (run.teacher or run.student):  # what is no epoch counts, too: readings taken once, closed forms
+        seconds = max(seconds, elapsed)
+    return {
+        **scores(run, model, history, place.device),
+        "epoch": 0 if history is None else history.kept,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": round(seconds, 2),
+        "joules": meter.joules if at_once_and_alone else None,
+        "data_sha256": digest,
+        "data_note": place.data_note or _note(data),
+    }
+
+
+def _note(data: Dataset) -> str | None:
+    """What the credit adds to that of the published file: it tells if the pixels are not those of it."""
+    source = SOURCES.get(data.name.partition(":")[0])
+    if source is None:
+        return None
+    return data.credit.removeprefix(source.credit).removeprefix("; ") or None
+
+
+def _device_name(device: str) -> str:
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+    return name if processes() == 1 else f"{processes()} x {name}"
+
+
+def _traceback(error: Exception) -> str:
+    """The traceback with the names of files only: where they lie on this computer is nobody's business."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]
+    return "\n".join([*lines, f"{type(error).__name__}: {error}"])

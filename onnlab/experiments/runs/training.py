@@ -1,0 +1,168 @@
+"""The network of a run: built, trained or solved as its settings say, or read back from its file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from onnlab.distill import (
+    KD,
+    NTKD,
+    CrossEntropy,
+    Dice,
+    History,
+    Objective,
+    fit,
+    load_checkpoint,
+    save_checkpoint,
+)
+from onnlab.distill.parallel import is_first, meet
+from onnlab.experiments.devices import device
+from onnlab.experiments.frozen import is_frozen, seen_by_back_end
+from onnlab.experiments.parts import AUGMENTATIONS, KERNELS, NETWORKS
+from onnlab.experiments.runs.images import dataset, images_of, labels_pixels, shape_of
+from onnlab.experiments.settings import Row, Run
+from onnlab.hardware import KernelClassifier, compensate
+from onnlab.hardware.estimate import RIDGES
+from onnlab.networks import HybridClassifier, linear_counterpart
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are made, and what is written down about it.
+
+    Parameters
+    ----------
+    folder : Path
+        For the weights of teachers and students, and for trainings that are under way.
+    device : str
+        See :func:`onnlab.distill.fit`.
+    commit : str, optional
+        See :func:`onnlab.experiments.runs.execution.commit`.
+    data_note : str, optional
+        What is unusual about the copy of the data.
+    progress : bool
+        Show on standard error how far the training is.
+    """
+
+    folder: Path
+    device: str = "cpu"
+    commit: str | None = None
+    data_note: str | None = None
+    progress: bool = False
+
+
+def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """Return the network of a row, with weights by torch's global generator."""
+    channels, ny, nx = image_shape
+    size = ny if ny == nx else (ny, nx)
+    network = NETWORKS[row.network](channels=channels, classes=classes, image_size=size)
+    if row.front == "nonlinear":
+        return network
+    rectified = row.front == "relu-in-pool"
+    return linear_counterpart(network, image_shape, relu_in_pool=rectified, copy_weights=False)
+
+
+def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
+    """Train the network of a run, and teacher and student before it if they are not in the folder.
+
+    Of what is built, only the back end is trained. There is no history if it is left as it was built, or if
+    the network is solved in closed form.
+    """
+    row, data = run.row, images_of(run)
+    under_way = under_way_file(run, place)
+    settings: dict[str, Any] = {
+        "epochs": row.epochs,
+        "seed": run.seed,
+        "batch_size": row.batch_size,
+        "learning_rate": run.trial.learning_rate,
+        "augment": AUGMENTATIONS[row.augment],
+        "checkpoint": under_way,
+        "device": place.device,
+        "fixed_batches": _fixed_batches(row),
+        "progress": place.progress,
+    }
+    if run.student is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            model = build(row, shape_of(data), len(data.classes))
+        if isinstance(model, KernelClassifier):
+            model.learn(data, RIDGES)
+            return model, None
+        learner = model
+        # A teacher sees the images themselves, and augmented ones are new each time.
+        if is_frozen(model) and run.teacher is None and row.augment == "none":
+            data, learner = seen_by_back_end(model.eval(), data, place.device), model.back_end
+        settings["channels_last"] = channels_last(model)
+        history = fit(learner, data, _objective(run, place), **settings)
+        if is_first():
+            save_checkpoint(weights_file(run, place), model, dict(history.recipe))
+        meet()  # the others read that file
+    else:
+        assert row.process is not None
+        model = device(_recalled(run.student, place), row.process, run.seed).to(place.device)
+        if row.epochs == 0:
+            return model, None
+        theirs = images_of(run.student)
+        fraction = len(data.train) / len(theirs.train)
+        settings["channels_last"] = channels_last(model)
+        history = compensate(model, theirs, _objective(run, place), fraction, **settings)
+    under_way.unlink(missing_ok=True)
+    return model, history
+
+
+def channels_last(model: nn.Module) -> bool:
+    """Whether a network learns faster with the channels of a pixel beside each other, as measured on a CPU.
+
+    A single convolution in front of a pool and linear layers does not: gradients come back from these in the
+    other layout, and are copied. ``tests/benchmarks/bench_training.py`` prints the ratios.
+    """
+    return not isinstance(model, HybridClassifier)
+
+
+def _objective(run: Run, place: Place) -> Objective:
+    row, trial = run.row, run.trial
+    labels: Objective = CrossEntropy(trial.label_smoothing or 0.0)
+    overlap = [Dice()] if labels_pixels(dataset(row.data)[0]) and row.alpha != 1 else []  # 1: no labels
+    labels = sum(overlap, labels)
+    if run.teacher is None:
+        return labels
+    # The layout of its weights is that in which a convolution works, whatever that of the images.
+    teacher = _recalled(run.teacher, place)
+    teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its annotations
+    answers: Objective | None = None
+    if trial.temperature is not None and row.alpha is not None:
+        answers = sum(overlap, KD(teacher, trial.temperature, row.alpha))
+    if trial.beta is None or row.kernel is None:
+        return answers or labels
+    options = {**KERNELS[row.kernel], "remember": _fixed_batches(row)}
+    return (answers or labels) + NTKD(teacher, trial.beta, alpha=0.0, **options)
+
+
+def _fixed_batches(row: Row) -> bool:
+    """Whether batches come again just as they were, so that the teacher's kernels can be kept."""
+    return row.kernel is not None and "projections" not in KERNELS[row.kernel] and row.augment == "none"
+
+
+def _recalled(run: Run, place: Place) -> nn.Module:
+    """Return the network of a run that comes before: from its file, or trained now."""
+    if not weights_file(run, place).exists():
+        trained(run, place)
+    # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.
+    data = dataset(run.row.data)[0]
+    with torch.random.fork_rng(devices=[]):
+        model = build(run.row, shape_of(data), len(data.classes))
+    load_checkpoint(weights_file(run, place), model)
+    return model
+
+
+def weights_file(run: Run, place: Place) -> Path:
+    """The file of a network that others are made of."""
+    return place.folder / f"{run.key}.safetensors"
+
+
+def under_way_file(run: Run, place: Place) -> Path:
+    """The file of a training that goes on after an interruption."""
+    return place.folder / f"{run.key}.state"

@@ -1,0 +1,72 @@
+"""What one run writes down, and what ends it."""
+
+import itertools
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from onnlab.data import load
+from onnlab.data.sources import SOURCES
+from onnlab.experiments import Run, Trial, check_line, energy
+from onnlab.experiments.parts import TASKS
+from onnlab.experiments.runs import execution, training
+from onnlab.experiments.runs.execution import commit, execute
+from onnlab.experiments.runs.images import dataset
+from onnlab.experiments.runs.training import Place
+from tests.experiments.helpers import KD, LINEAR, TEACHER, first_run
+
+
+def test_a_line_holds_the_joules_of_one_training_and_none_of_a_part_or_of_two(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = itertools.count(10.0, 2.5)
+    monkeypatch.setattr(energy, "packages", lambda: [energy.Counter(lambda: next(counted), 1e6)])
+    place = Place(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *arguments, **options: None)  # what is left of an interruption
+        assert execute(first_run(TEACHER), place)["joules"] == 2.5
+    interrupted = execute(first_run(TEACHER), place)
+    assert interrupted["error"] is None and interrupted["joules"] is None
+    assert execute(first_run(KD), place)["joules"] == 2.5
+    assert execute(first_run(KD, seed=4), place)["joules"] is None  # its teacher had to be trained along
+    monkeypatch.setattr(execution, "processes", lambda: 2)
+    line = execute(first_run(TEACHER, seed=5), place)
+    assert (line["device"], line["error"], line["joules"]) == ("2 x cpu", None, None)
+
+
+@pytest.mark.parametrize(
+    ("doubt", "note", "written"),
+    [
+        ("", None, None),
+        ("; pixels as found in mnist.npz", None, "pixels as found in mnist.npz"),
+        ("; pixels as found in mnist.npz", "a copy from JPEG", "a copy from JPEG"),
+    ],
+)
+def test_a_copy_of_the_data_that_could_not_be_checked_is_noted(
+    doubt: str, note: str | None, written: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = replace(load("mnist-mini"), name="mnist", credit=SOURCES["mnist"].credit + doubt)
+    monkeypatch.setitem(TASKS, "mnist", lambda: copy)
+    dataset.cache_clear()
+    try:
+        line = execute(Run(replace(LINEAR, data="mnist"), Trial(1e-3), 0), Place(tmp_path, data_note=note))
+    finally:
+        dataset.cache_clear()
+    check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
+    assert line["data_note"] == written
+
+
+def test_an_interruption_gets_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute(Run(LINEAR, Trial(1e-3), 0), Place(tmp_path))
+
+
+def test_the_commit_says_if_there_are_changes() -> None:
+    found = commit()
+    assert found is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", found)

@@ -1,0 +1,67 @@
+"""Scores of one run: by overlap where pixels have labels, by noisy pictures where light was built."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from onnlab.distill import evaluate, segmentation_scores
+from onnlab.experiments import Run, Trial, check_line
+from onnlab.experiments.devices import device
+from onnlab.experiments.runs.execution import execute
+from onnlab.experiments.runs.images import dataset
+from onnlab.experiments.runs.scoring import pictures_of
+from onnlab.experiments.runs.training import Place, trained
+from onnlab.hardware import BuiltOptics
+from onnlab.hardware.fabrication import Exposed
+from tests.experiments.helpers import AGAIN, BUILT, HYBRID, PIXELS, first_run
+
+
+def test_a_run_on_pixels_is_scored_by_overlap(tmp_path: Path) -> None:
+    run = Run(PIXELS, Trial(1e-3), 0)
+    line = execute(run, Place(tmp_path))
+    check_line({**line, "experiment": "e", "scale": "book", "row": "masks"})
+    model, _ = trained(run, Place(tmp_path))
+    data, _ = dataset("scenes-24")
+    assert data.classes == ("background", "object")
+    assert line["test_miou"] == pytest.approx(segmentation_scores(model, data.test).miou, abs=1e-3)
+    assert line["validation_miou"] == pytest.approx(
+        segmentation_scores(model, data.validation).miou, abs=1e-3
+    )
+
+
+def test_a_device_is_its_student_with_errors_and_is_scored_by_noisy_pictures(
+    tmp_path: Path, seen: list[dict], small: None
+) -> None:
+    place = Place(tmp_path)
+    line = execute(first_run(BUILT), place)
+    check_line({**line, "experiment": "e", "scale": "book", "row": "as built"})
+    assert (line["epoch"], line["seconds"]) == (0, 0.0) and len(seen) == 2  # teacher and student
+    student, _ = trained(first_run(HYBRID), place)
+    model = device(student, "clean room", 3)
+    pictures = Exposed(model, torch.Generator().manual_seed(3))
+    data = dataset("mnist-mini")[0]
+    assert line["validation_accuracy"] == evaluate(pictures, data.validation).accuracy
+    assert line["test_accuracy"] == evaluate(pictures, data.test).accuracy
+    assert line["validation_loss"] != pytest.approx(evaluate(model, data.validation).loss, rel=1e-6)
+
+
+def test_runs_with_one_device_answer_to_the_same_pictures_which_are_taken_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: None
+) -> None:
+    place, taken = Place(tmp_path), []
+    readings = BuiltOptics.expose
+
+    def watched(self, intensity, generator):
+        taken.append(generator is not None)
+        return readings(self, intensity, generator)
+
+    monkeypatch.setattr(BuiltOptics, "expose", watched)
+    first = [execute(first_run(row), place) for row in (BUILT, AGAIN)]
+    pictures = sum(taken)
+    execute(first_run(BUILT, seed=4), place)
+    assert pictures > 0 and sum(taken) == 2 * pictures  # another device takes as many of its own
+    pictures_of.cache_clear()
+    again = execute(first_run(AGAIN), place)  # without what another run has seen before
+    assert again["test_accuracy"] == first[1]["test_accuracy"]
+    assert again["validation_loss"] == first[1]["validation_loss"] != first[0]["validation_loss"]
