@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from onnlab.commands.common import CommandError
+from onnlab.commands.common import CommandError, count
 
 
 def add_release(command: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_grade(command: argparse.ArgumentParser) -> None:
         "--source", type=Path, default=Path("exercises/source"), help="folder of the notebooks with solutions"
     )
     command.add_argument("--out", type=Path, default=Path("report"), help="folder of the report")
-    command.add_argument("--jobs", type=int, default=1, help="notebooks at a time")
+    command.add_argument("--jobs", type=count, default=1, help="notebooks at a time")
     command.add_argument("--seconds", type=float, default=300.0, help="for a notebook")
     command.add_argument("--cell-seconds", type=float, default=60.0, help="for a cell")
     command.add_argument("--memory", type=float, default=4.0, help="for a notebook, in GB")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onnlab.commands.common import CommandError
+from onnlab.commands.common import CommandError, count
 from onnlab.distill import is_first, process_group
 from onnlab.experiments import (
     BUDGETS,
@@ -34,7 +34,7 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
         help=f"{' | '.join((*EXPERIMENTS, *COMPUTED))}; all of them if none is named",
     )  # fmt: skip
     command.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, hours, or days")
-    command.add_argument("--seeds", type=int, default=5, help="repetitions of each row")
+    command.add_argument("--seeds", type=count, default=5, help="repetitions of each row")
     command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     command.add_argument("--dry-run", action="store_true", help="only list what is missing, with its hours")
     add_workers(command, "runs")
@@ -64,7 +64,7 @@ def add_estimates(command: argparse.ArgumentParser) -> None:
 def add_workers(command: argparse.ArgumentParser, what: str) -> None:
     """Give a command the choice between processes of this computer and a cluster."""
     choice = command.add_mutually_exclusive_group()
-    choice.add_argument("--jobs", type=int, default=1, help=f"{what} at a time, of one thread each")
+    choice.add_argument("--jobs", type=count, default=1, help=f"{what} at a time, of one thread each")
     choice.add_argument("--dask", metavar="tcp://HOST:PORT", help="let the workers of a Dask cluster do it")
 
 

@@ -42,6 +42,24 @@ def test_a_command_that_is_not_complete_says_what_is_missing(arguments, said, ca
     assert end.value.code == 2 and said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("came", ["0", "-2", "2.5", "many"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["reproduce"], "--seeds"),
+        (["reproduce"], "--jobs"),
+        (["estimates"], "--jobs"),
+        (["grade", "in"], "--jobs"),
+    ],
+)
+def test_a_number_of_things_is_at_least_one(command, option, came, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([*command, f"{option}={came}"])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert end.value.code == 2
+    assert last.endswith(f"argument {option}: must be a whole number from 1 on, got {came!r}")
+
+
 def test_the_command_and_the_module_are_the_same(folder):
     (command,) = entry_points(group="console_scripts", name="onnlab")
     assert command.load() is cli.main

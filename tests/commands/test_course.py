@@ -33,7 +33,6 @@ def test_grade_without_a_sandbox_is_one_line_and_has_a_way_out(course, tmp_path,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--jobs", "0"], "jobs must be at least 1"),
         (["--memory", "0"], "memory must be above 0"),
         (["--source", "nowhere"], "give --source"),
     ],
