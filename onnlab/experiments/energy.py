@@ -41,13 +41,13 @@ class Meter:
     Attributes
     ----------
     joules : float or None
-        Known at the end of the block; None where the machine does not tell.
+        Known at the end of the block; None where the machine does not tell, or stops telling in between.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.joules: float | None = None
         self._counters = gpu(device) if torch.device(device).type == "cuda" else packages()
-        self._last = [counter.read() for counter in self._counters]
+        self._last = self._read()
         self._total = 0.0
         self._done = Event()
         self._watch = Thread(target=self._add_now_and_then, daemon=True)
@@ -64,17 +64,26 @@ class Meter:
             self._done.set()
             self._watch.join()
             self._add()
-            self.joules = round(self._total, 3)
+            self.joules = None if self._last is None else round(self._total, 3)
 
     def _add_now_and_then(self) -> None:
         while not self._done.wait(PAUSE):
             self._add()
 
     def _add(self) -> None:
-        now = [counter.read() for counter in self._counters]
-        for counter, before, after in zip(self._counters, self._last, now, strict=True):
-            self._total += after - before + (counter.most if after < before else 0.0)
-        self._last = now
+        now = self._read()
+        if self._last is not None and now is not None:
+            for counter, before, after in zip(self._counters, self._last, now, strict=True):
+                self._total += after - before + (counter.most if after < before else 0.0)
+            self._last = now
+        else:  # what was counted meanwhile is not known, whatever comes later
+            self._last = None
+
+    def _read(self) -> list[float] | None:
+        try:
+            return [counter.read() for counter in self._counters]
+        except Exception:  # of files or of NVML: no work in the block is to be lost for its joules
+            return None
 
 
 def packages() -> list[Counter]:

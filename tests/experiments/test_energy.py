@@ -89,6 +89,32 @@ def test_one_package_that_may_not_be_read_gives_none(trouble, powercap, monkeypa
     assert meter.joules is None
 
 
+def test_a_counter_that_fails_at_the_end_leaves_the_work_and_gives_none(powercap):
+    files = [zone(powercap, number, f"package-{number}", 5_000_000) for number in ("0", "1")]
+    with Meter() as meter:
+        files[1].unlink()
+        done = True
+    assert done and meter.joules is None
+
+
+def test_a_counter_that_fails_in_between_gives_none_though_it_tells_again(monkeypatch):
+    values, exhausted = iter([9.0, None, 9.5]), Event()
+
+    def read() -> float:
+        value = next(values, 10.0)
+        if value is None:
+            raise OSError("busy")
+        if value == 10.0:
+            exhausted.set()
+        return value
+
+    monkeypatch.setattr(energy, "PAUSE", 0.001)
+    monkeypatch.setattr(energy, "packages", lambda: [energy.Counter(read, 100.0)])
+    with Meter() as meter:
+        assert exhausted.wait(10)
+    assert meter.joules is None
+
+
 def test_an_error_in_the_block_gets_through(powercap):
     zone(powercap, "0", "package-0", 5_000_000)
     with pytest.raises(KeyError), Meter() as meter:
@@ -108,7 +134,10 @@ def nvml(millijoules: list[int]) -> ModuleType:
         assert handle == "GPU-abc"
         if not millijoules:
             raise NVMLError("not supported")
-        return next(values)
+        value = next(values, None)
+        if value is None:
+            raise NVMLError("GPU is lost")
+        return value
 
     module.nvmlInit = lambda: None
     module.nvmlDeviceGetHandleByUUID = lambda uuid: uuid
@@ -117,7 +146,9 @@ def nvml(millijoules: list[int]) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(("millijoules", "joules"), [([1000, 1000, 4500], 3.5), ([], None)])
+@pytest.mark.parametrize(
+    ("millijoules", "joules"), [([1000, 1000, 4500], 3.5), ([1000, 1000], None), ([], None)]
+)
 def test_a_gpu_tells_its_own_joules_and_the_packages_do_not_count(millijoules, joules, powercap, monkeypatch):
     zone(powercap, "0", "package-0", 5_000_000)
     monkeypatch.setitem(sys.modules, "pynvml", nvml(millijoules))
