@@ -58,7 +58,7 @@ def _release(options: argparse.Namespace) -> None:
 
 
 def _grade(options: argparse.Namespace) -> None:
-    from onnlab.course.grading import grade, read_forms
+    from onnlab.course.grading import grade
     from onnlab.course.report import write_report
     from onnlab.course.sandbox import Limits
 
@@ -70,4 +70,4 @@ def _grade(options: argparse.Namespace) -> None:
         cell_seconds=options.cell_seconds,
         protected=not options.unprotected,
     )
-    print(write_report(students, read_forms(options.source), options.out)[0])
+    print(write_report(students, options.out)[0])

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnlab.course.grading import Graded, Item, Student, grade, read_forms
+    from onnlab.course.grading import Graded, Item, Student, grade
     from onnlab.course.release import SourceError, release_folder
     from onnlab.course.report import write_report
     from onnlab.course.sandbox import Limits, SandboxError
@@ -21,7 +21,6 @@ __all__ = [
     "SourceError",
     "Student",
     "grade",
-    "read_forms",
     "release_folder",
     "write_report",
 ]
@@ -34,7 +33,6 @@ _MODULES = {
     "SourceError": "release",
     "Student": "grading",
     "grade": "grading",
-    "read_forms": "grading",
     "release_folder": "release",
     "write_report": "report",
 }

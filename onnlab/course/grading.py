@@ -110,7 +110,7 @@ class Student:
         return math.fsum(one.score for one in self.notebooks)
 
 
-def read_forms(sources: str | Path) -> dict[str, NotebookNode]:
+def _read_forms(sources: str | Path) -> dict[str, NotebookNode]:
     """Return the student form of each notebook with solutions in a folder, by name.
 
     Raises
@@ -168,7 +168,7 @@ def grade(
     for name, value, least in (("jobs", jobs, 1), ("cell_seconds", cell_seconds, 0.1)):
         if not value >= least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
-    forms = read_forms(sources)
+    forms = _read_forms(sources)
     found = find_submissions(Path(submissions), set(forms))
     if protected:
         check_sandbox()
@@ -255,7 +255,7 @@ def _lines(printed: str) -> Iterator[dict[str, Any]]:
 def _items(merged: Merged, ran: dict[str, dict[str, Any]], stopped: str = "") -> tuple[Item, ...]:
     """Return what has points in a notebook, with the score that its cell gave."""
     cells = merged.notebook.cells
-    graded = [cell for cell in cells if has_points(cell)]
+    graded = [cell for cell in cells if _has_points(cell)]
     names = [cell.metadata.nbgrader.grade_id for cell in graded]
     answers: dict[str, list[NotebookNode]] = {name: [] for name in names}
     for cell in cells:
@@ -292,7 +292,7 @@ def _item(
     return replace(item, score=score, reason=reason, printed=line["printed"])
 
 
-def has_points(cell: NotebookNode) -> bool:
+def _has_points(cell: NotebookNode) -> bool:
     """Tell whether a cell can give points: a written answer that cannot is graded, too, with 0 points."""
     marks = cell.metadata.nbgrader
     return bool(marks.grade and marks.points > 0)

@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from nbformat import NotebookNode
-
-from onnlab.course.grading import Graded, Item, Student, has_points
+from onnlab.course.grading import Graded, Item, Student
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2933; --paper: #fdfdfb; --quiet: #4a5866; --box: #f2f5f7;
@@ -35,15 +33,13 @@ input { font: inherit; width: 5rem; color: inherit; background: var(--box); bord
 """
 
 
-def write_report(students: Iterable[Student], forms: dict[str, NotebookNode], out: str | Path) -> list[Path]:
+def write_report(students: Iterable[Student], out: str | Path) -> list[Path]:
     """Write ``scores.csv`` and ``NAME.html`` for each student; return the files.
 
     Parameters
     ----------
     students : iterable of Student
         What :func:`onnlab.course.grade` returns.
-    forms : dict
-        What :func:`onnlab.course.read_forms` returns: it says which columns there are.
     out : path
         A folder, made if it is not there.
     """
@@ -53,7 +49,7 @@ def write_report(students: Iterable[Student], forms: dict[str, NotebookNode], ou
     table = folder / "scores.csv"
     # With the mark in front, a spreadsheet takes the file for what it is: UTF-8.
     with table.open("w", encoding="utf-8-sig", errors="replace", newline="") as file:
-        csv.writer(file).writerows(scores(students, forms))
+        csv.writer(file).writerows(scores(students))
     files = [table]
     for student in students:
         files.append(folder / f"{student.name}.html")
@@ -61,7 +57,7 @@ def write_report(students: Iterable[Student], forms: dict[str, NotebookNode], ou
     return files
 
 
-def scores(students: Iterable[Student], forms: dict[str, NotebookNode]) -> list[list[str | float]]:
+def scores(students: Iterable[Student]) -> list[list[str | float]]:
     """Return a table with a line for each student: name, points of each exercise, total, and what to look at.
 
     The columns are those of the notebooks that anybody handed in. The first line has the names and the second
@@ -69,13 +65,11 @@ def scores(students: Iterable[Student], forms: dict[str, NotebookNode]) -> list[
     in.
     """
     students = list(students)
-    handed_in = {graded.notebook for student in students for graded in student.notebooks}
+    handed_in = [graded for student in students for graded in student.notebooks]
     columns = {
-        cell.metadata.nbgrader.grade_id: float(cell.metadata.nbgrader.points)
-        for name, form in forms.items()
-        if name in handed_in
-        for cell in form.cells
-        if has_points(cell)
+        item.name: item.points
+        for graded in sorted(handed_in, key=lambda graded: graded.notebook)
+        for item in graded.items
     }
     rows: list[list[str | float]] = [
         ["student", *columns, "total", "to be read", "remarks"],
