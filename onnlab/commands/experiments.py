@@ -2,17 +2,20 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from onnlab.commands.common import CommandError, count
 from onnlab.distill import is_first, process_group
+from onnlab.distill.parallel import processes
 from onnlab.experiments import (
     BUDGETS,
     DEVICES,
     EXPERIMENTS,
     SCALES,
+    ClusterError,
+    Experiment,
     Progress,
     compare_estimates,
     format_estimates,
@@ -20,6 +23,7 @@ from onnlab.experiments import (
     on_cluster,
     plan,
     read,
+    rehearse,
     run,
 )
 from onnlab.experiments.consumption import COMPUTED
@@ -36,7 +40,9 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, hours, or days")
     command.add_argument("--seeds", type=count, default=5, help="repetitions of each row")
     command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
-    command.add_argument("--dry-run", action="store_true", help="only list what is missing, with its hours")
+    only = command.add_mutually_exclusive_group()
+    only.add_argument("--dry-run", action="store_true", help="only list what is missing, with its hours")
+    only.add_argument("--rehearse", action="store_true", help="only try a few batches of rows never run")
     add_workers(command, "runs")
     command.add_argument("--device", default="cpu", help="cpu or cuda")
     command.add_argument("--data-note", help="what is special about your copy of the data, for every line")
@@ -99,6 +105,8 @@ def reproduce(options: argparse.Namespace) -> int:
     """
     names = dict.fromkeys(options.names)
     experiments = [EXPERIMENTS[name](options.scale) for name in names if name in EXPERIMENTS]
+    if options.rehearse:
+        return show_rehearsals(experiments, options)
     plans = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
     planned = [one for rows in plans for one in rows]
     if options.dry_run:
@@ -130,6 +138,18 @@ def reproduce(options: argparse.Namespace) -> int:
                 "and the same command tries them again"
             )
     return 1 if failed else 0
+
+
+def show_rehearsals(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:
+    """Rehearse rows that were never run, and print the plan that this makes; 1 if some do not run."""
+    if options.dask is not None or options.jobs != 1 or processes() > 1:
+        raise ClusterError(
+            "--rehearse takes the time of one row after the other: leave out --jobs, --dask and torchrun"
+        )
+    rehearse(experiments, options.out, device=options.device, report=tell)
+    planned = [one for each in experiments for one in plan(each, options.out, seeds=options.seeds)]
+    print(format_plan(planned))
+    return 1 if any(one.broken for one in planned) else 0
 
 
 def show_runs(options: argparse.Namespace) -> None:

@@ -24,11 +24,13 @@ from onnlab.experiments.estimates import (
     spearman,
     trained_accuracy,
 )
-from onnlab.experiments.lines import append, check_line, read
+from onnlab.experiments.extrapolation import parts_of
+from onnlab.experiments.lines import append, check_line, check_rehearsal, read, read_rehearsals
 from onnlab.experiments.papers import CONSUMPTIONS, REPORTED, Consumption, Reported, reported
 from onnlab.experiments.places import Place, place, scores
 from onnlab.experiments.plan import Planned, format_plan, plan, walk
 from onnlab.experiments.progress import Progress
+from onnlab.experiments.rehearsal import rehearse
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
 from onnlab.experiments.tables import Gain, TableRow, format_table, gain, table, tables_of
@@ -68,6 +70,7 @@ __all__ = [
     "agreement",
     "append",
     "check_line",
+    "check_rehearsal",
     "claim",
     "compare_estimates",
     "compensation",
@@ -82,10 +85,13 @@ __all__ = [
     "ntkd",
     "on_cluster",
     "outcome",
+    "parts_of",
     "place",
     "plan",
     "random_kernels",
     "read",
+    "read_rehearsals",
+    "rehearse",
     "reported",
     "run",
     "runs_of",

@@ -22,8 +22,11 @@ def is_frozen(model: nn.Module) -> TypeGuard[HybridClassifier]:
 def maps_of(model: HybridClassifier, images: Tensor, device: str = "cpu") -> Tensor:
     """Return what the back end gets to see of images, without noise: ``(n, kernels, *pooled size)``."""
     with torch.no_grad():
-        parts = [model.pool(model.optics(some.to(device))) for some in images.split(CHUNK)]
-    return torch.cat(parts)
+        first = model.pool(model.optics(images[:1].to(device)))
+        maps = first.new_empty(len(images), *first.shape[1:])  # joining parts would hold them twice
+        for part, some in zip(maps.split(CHUNK), images.split(CHUNK), strict=True):
+            part.copy_(model.pool(model.optics(some.to(device))))
+    return maps
 
 
 def map_kernel(x: Tensor, x2: Tensor, model: HybridClassifier) -> Tensor:

@@ -1,8 +1,8 @@
-"""The file of results: one line of JSON for each run, checked, and complete at any moment."""
+"""The files of results and rehearsals: one line of JSON each, checked, and complete at any moment."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,21 @@ a training that was interrupted, made by several processes, or had to train its 
 PIXELS: dict[str, tuple[type, ...]] = {"test_miou": (float,), "validation_miou": (float,)}
 """What it holds, too, if each pixel has a label: then these decide and are shown, not the accuracies."""
 
+REHEARSALS = "rehearsals.jsonl"
+"""Name of the file of rehearsals, beside those of results."""
+
+REHEARSED: dict[str, tuple[type, ...]] = {
+    **{
+        name: FIELDS[name] for name in ("experiment", "scale", "row", "commit", "versions", "device", "error")
+    },
+    "group": (str,),
+}
+"""What every line of a rehearsal holds. ``group`` is that of :func:`onnlab.experiments.tables.group`: all
+settings but those that are tuned, by which a row is recognised."""
+
+EXTRAPOLATED: dict[str, tuple[type, ...]] = {"seconds": (float,), "parts": (dict,)}
+"""What it holds as well if the row runs: seconds of a whole run, and what they are made of."""
+
 
 def check_line(line: object) -> None:
     """Raise unless this is a line as ``FIELDS`` and ``RESULTS`` say.
@@ -53,12 +68,43 @@ def check_line(line: object) -> None:
     ValueError
         If a field is missing, unknown, of the wrong type or out of range. The message names it.
     """
+    fields = _fields(line)
+    failed = fields.get("error") is not None
+    pixels = PIXELS if fields.keys() & PIXELS.keys() else {}
+    later = {name: types for name, types in LATER.items() if name in fields}
+    _check_fields(fields, FIELDS if failed else {**FIELDS, **RESULTS, **later, **pixels})
+    for name in () if failed else ("test_accuracy", "validation_accuracy", *pixels):
+        if not 0 <= fields[name] <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {fields[name]}")
+    if not failed and (fields.get("joules") or 0) < 0:
+        raise ValueError(f"joules must not be negative, got {fields['joules']}")
+    if fields["settings"].get("seed") != fields["seed"]:
+        raise ValueError(f"seed must be that of the settings, got {fields['seed']}")
+
+
+def check_rehearsal(line: object) -> None:
+    """Raise unless this is a line as ``REHEARSED`` and ``EXTRAPOLATED`` say.
+
+    Raises
+    ------
+    ValueError
+        If a field is missing, unknown, of the wrong type or out of range. The message names it.
+    """
+    fields = _fields(line)
+    failed = fields.get("error") is not None
+    _check_fields(fields, REHEARSED if failed else {**REHEARSED, **EXTRAPOLATED})
+    if not failed and fields["seconds"] < 0:
+        raise ValueError(f"seconds must not be negative, got {fields['seconds']}")
+
+
+def _fields(line: object) -> Mapping[str, Any]:
     if not isinstance(line, Mapping):
         raise ValueError(f"a line must be a JSON object, got {type(line).__name__}")
-    failed = line.get("error") is not None
-    pixels = PIXELS if line.keys() & PIXELS.keys() else {}
-    later = {name: types for name, types in LATER.items() if name in line}
-    expected = FIELDS if failed else {**FIELDS, **RESULTS, **later, **pixels}
+    return line
+
+
+def _check_fields(line: Mapping[str, Any], expected: Mapping[str, tuple[type, ...]]) -> None:
+    """Raise unless a line holds these fields, no others, and finite numbers."""
     if line.keys() != expected.keys():
         missing, unknown = sorted(expected.keys() - line.keys()), sorted(line.keys() - expected.keys())
         raise ValueError(f"a line must hold the fields of the schema; missing {missing}, unknown {unknown}")
@@ -69,13 +115,6 @@ def check_line(line: object) -> None:
             raise ValueError(f"{name} must be {wanted}, got {value!r}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{name} must be finite, got {value}")
-    for name in () if failed else ("test_accuracy", "validation_accuracy", *pixels):
-        if not 0 <= line[name] <= 1:
-            raise ValueError(f"{name} must be from 0 to 1, got {line[name]}")
-    if not failed and (line.get("joules") or 0) < 0:
-        raise ValueError(f"joules must not be negative, got {line['joules']}")
-    if line["settings"].get("seed") != line["seed"]:
-        raise ValueError(f"seed must be that of the settings, got {line['seed']}")
 
 
 def score(line: Line, split: str) -> float:
@@ -93,16 +132,31 @@ def read(path: Path) -> list[Line]:
     ValueError
         If a line is not as it has to be. The message names its number.
     """
+    return _read(path, check_line, "key")
+
+
+def read_rehearsals(path: Path) -> list[Line]:
+    """Return the lines of a file of rehearsals. Of two lines of one row the later one counts.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read`.
+    """
+    return _read(path, check_rehearsal, "group")
+
+
+def _read(path: Path, check: Callable[[object], None], key: str) -> list[Line]:
     if not path.exists():
         return []
     lines: dict[str, Line] = {}
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             line = json.loads(text)
-            check_line(line)
+            check(line)
         except ValueError as error:
             raise ValueError(f"{path.name}, line {number}: {error}; mend or remove that line") from error
-        lines[line["key"]] = line
+        lines[line[key]] = line
     return list(lines.values())
 
 
@@ -115,4 +169,16 @@ def append(path: Path, line: Line) -> None:
         If the line is not as :func:`check_line` wants it.
     """
     check_line(line)
+    append_line(path, json.dumps(line, allow_nan=False))
+
+
+def append_rehearsal(path: Path, line: Line) -> None:
+    """Add a line to a file of rehearsals, as :func:`append` does to one of results.
+
+    Raises
+    ------
+    ValueError
+        If the line is not as :func:`check_rehearsal` wants it.
+    """
+    check_rehearsal(line)
     append_line(path, json.dumps(line, allow_nan=False))

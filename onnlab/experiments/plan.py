@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import onnlab
-from onnlab.experiments.lines import Line, read
+from onnlab.experiments.lines import REHEARSALS, Line, read, read_rehearsals
 from onnlab.experiments.settings import Experiment, Row, Run, Trial, run_of
 from onnlab.experiments.tables import chosen_trial, group, group_of
 from onnlab.networks._text import columns
@@ -33,9 +33,14 @@ class Planned:
     missing : int
         How many of them are not in the file of results yet.
     seconds : float
-        Of one run: the mean over those of this row that were made, NaN if none ever was.
+        Of one run: the mean over those of this row that were made; of a row that was only rehearsed, what the
+        rehearsal says; NaN if there is neither.
     here : bool
         Whether the folder of the results tells the seconds. Otherwise those that come with the package do.
+    extrapolated : bool
+        Whether they are those of a rehearsal, see :func:`onnlab.experiments.rehearse`.
+    broken : bool
+        Whether the rehearsal failed, and no run was ever made.
     """
 
     experiment: Experiment
@@ -44,6 +49,8 @@ class Planned:
     missing: int
     seconds: float
     here: bool
+    extrapolated: bool = False
+    broken: bool = False
 
 
 def walk(experiment: Experiment, seeds: int, known: Mapping[str, Line]) -> Iterator[list[Run]]:
@@ -90,23 +97,32 @@ def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path =
     experiment, out, seeds
         As for :func:`run`.
     shipped : path
-        Folder of other results, for the seconds of rows that ``out`` has no runs of.
+        Folder of other results, for the seconds of rows that ``out`` has no runs of. Where there is no run of
+        a row either, its rehearsal in ``out`` counts, and then the one in this folder.
 
     Raises
     ------
     ValueError
         If ``seeds`` is below 1, or the file of results holds a broken line.
     """
-    here, elsewhere = (_whole(Path(folder) / f"{experiment.name}.jsonl") for folder in (out, shipped))
+    folders = (Path(out), shipped)
+    here, elsewhere = (_whole(folder / f"{experiment.name}.jsonl") for folder in folders)
+    rehearsals = [_by_group(folder / REHEARSALS) for folder in folders]
     known = {line["key"]: line for line in here}
     found = Counter(one.row for runs in walk(experiment, seeds, known) for one in runs if one.key in known)
     planned = []
     for row in experiment.rows:
         runs = len(row.trials) + seeds - 1
-        mine, theirs = (_seconds(experiment, row, lines) for lines in (here, elsewhere))
-        measured = not math.isnan(mine)
-        seconds = mine if measured else theirs
-        planned.append(Planned(experiment, row, runs, runs - found[row], seconds, measured))
+        mine = group_of(experiment, row)
+        told = [(_seconds(lines, mine), False) for lines in (here, elsewhere)]
+        told += [(_rehearsed(lines, mine), True) for lines in rehearsals]
+        # The first that tells: runs before rehearsals, and of each those of this folder before the others.
+        place = next((k for k, (seconds, _) in enumerate(told) if not math.isnan(seconds)), None)
+        seconds, extrapolated = (math.nan, False) if place is None else told[place]
+        broken = place is None and any(mine in lines for lines in rehearsals)
+        planned.append(
+            Planned(experiment, row, runs, runs - found[row], seconds, place in (0, 2), extrapolated, broken)
+        )
     return planned
 
 
@@ -114,13 +130,24 @@ def _whole(path: Path) -> list[Line]:
     return [line for line in read(path) if line["error"] is None]
 
 
-def _seconds(experiment: Experiment, row: Row, lines: Sequence[Line]) -> float:
-    mine = group_of(experiment, row)
+def _by_group(path: Path) -> dict[str, Line]:
+    return {line["group"]: line for line in read_rehearsals(path)}
+
+
+def _rehearsed(lines: Mapping[str, Line], mine: str) -> float:
+    seconds: float = lines.get(mine, {}).get("seconds", math.nan)
+    return seconds
+
+
+def _seconds(lines: Sequence[Line], mine: str) -> float:
     return statistics.fmean([line["seconds"] for line in lines if group(line) == mine] or [math.nan])
 
 
 def format_plan(planned: Sequence[Planned]) -> str:
-    """Return a plan as text: a line for each row, and the time of all; ``~`` marks times from elsewhere."""
+    """Return a plan as text: a line for each row, and the time of all.
+
+    ``~`` marks times from elsewhere, ``*`` those that are extrapolated from a rehearsal.
+    """
     head = (
         "experiment", "scale", "data", "row", "process", "labels", "runs", "missing", "seconds each", "hours"
     )  # fmt: skip
@@ -134,24 +161,40 @@ def format_plan(planned: Sequence[Planned]) -> str:
             "all" if one.row.labels is None else str(one.row.labels),
             str(one.runs),
             str(one.missing),
-            "?" if math.isnan(one.seconds) else f"{_mark(one)}{one.seconds:.0f}",
+            ("fails" if one.broken else "?") if math.isnan(one.seconds) else f"{_mark(one)}{one.seconds:.0f}",
             "?" if math.isnan(one.seconds) and one.missing else f"{_hours(one):.2f}",
         )
         for one in planned
     ]
-    measured = math.fsum(_hours(one) for one in planned)
-    unmeasured = sum(one.missing for one in planned if math.isnan(one.seconds))
-    total = f"{sum(one.missing for one in planned)} runs are missing: {measured:.2f} hours of one core"
-    if unmeasured:
-        total += f", and {unmeasured} runs of rows that were never timed"
-    total += "."
-    if any(map(_mark, planned)):
-        total += " Times marked ~ are those of the results that come with the package, on another machine."
-    return f"{columns((head, *rows))}\n{total}"
+    return f"{columns((head, *rows))}\n{total(planned)}"
+
+
+def total(planned: Sequence[Planned]) -> str:
+    """Return in sentences how many runs are missing, how long they take, and where that is known from."""
+    hours = math.fsum(_hours(one) for one in planned)
+    guessed = math.fsum(_hours(one) for one in planned if one.extrapolated)
+    untold = [one for one in planned if math.isnan(one.seconds) and one.missing]
+    text = f"{sum(one.missing for one in planned)} runs are missing: {hours:.2f} hours of one core"
+    if guessed:
+        text += f", {guessed:.2f} of them extrapolated from rehearsals"
+    for broken, what in ((False, "that were never timed"), (True, "whose rehearsal failed")):
+        runs = sum(one.missing for one in untold if one.broken is broken)
+        text += f", and {runs} runs of rows {what}" if runs else ""
+    text += "."
+    marks = "".join(map(_mark, planned))
+    if "*" in marks:
+        text += " Times marked * are extrapolated from a few batches, and count the scoring at the end, too."
+    if "~" in marks:
+        text += " Times marked ~ are those of the results that come with the package, on another machine."
+    if any(not one.broken for one in untold):
+        text += " --rehearse times rows that never ran."
+    return text
 
 
 def _mark(one: Planned) -> str:
-    return "" if one.here or math.isnan(one.seconds) else "~"
+    if math.isnan(one.seconds):
+        return ""
+    return ("" if one.here else "~") + ("*" if one.extrapolated else "")
 
 
 def _hours(one: Planned) -> float:

@@ -31,13 +31,7 @@ def execute(run: Run, place: Place) -> Line:
         "seed": run.seed,
         "version": VERSION,
         "settings": run.settings,
-        "commit": place.commit,
-        "versions": {
-            "onnlab": onnlab.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        "device": _device_name(place.device),
+        **machinery(place.device, place.commit),
         "data_note": place.data_note,
         "error": None,
     }
@@ -47,7 +41,17 @@ def execute(run: Run, place: Place) -> Line:
         return {**line, **_results(run, place)}
     except Exception as error:
         meet()  # raises, and ends all, where the others did not fail alike
-        return {**line, "error": _traceback(error)}
+        return {**line, "error": traceback_of(error)}
+
+
+def machinery(device: str, commit: str | None) -> dict[str, Any]:
+    """Return what a line says of the code and the machine."""
+    versions = {
+        "onnlab": onnlab.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    return {"commit": commit, "versions": versions, "device": _device_name(device)}
 
 
 def commit() -> str | None:
@@ -84,7 +88,7 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
     if not (run.teacher or run.student):  # what is no epoch counts, too: readings taken once, closed forms
         seconds = max(seconds, elapsed)
     return {
-        **scores(run, model, history, place.device),
+        **scores(run, model, history, data, place.device),
         "epoch": 0 if history is None else history.kept,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": round(seconds, 2),
@@ -107,7 +111,7 @@ def _device_name(device: str) -> str:
     return name if processes() == 1 else f"{processes()} x {name}"
 
 
-def _traceback(error: Exception) -> str:
+def traceback_of(error: Exception) -> str:
     """The traceback with the names of files only: where they lie on this computer is nobody's business."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}: {frame.line}" for frame in frames]

@@ -5,22 +5,27 @@ from functools import lru_cache
 
 from torch import Generator, Tensor, nn
 
+from onnlab.data import Dataset
 from onnlab.distill import History, evaluate, segmentation_scores
-from onnlab.experiments.runs.images import dataset, labels_pixels
+from onnlab.experiments.runs.images import labels_pixels
 from onnlab.experiments.settings import Run
 from onnlab.hardware.fabrication import Exposed
 from onnlab.networks import HybridClassifier, HybridSegmenter
 
+AT_ONCE = 500
+"""Images at a time that a classifier answers to."""
 
-def scores(run: Run, model: nn.Module, history: History | None, device: str) -> dict[str, float]:
+
+def scores(
+    run: Run, model: nn.Module, history: History | None, data: Dataset, device: str
+) -> dict[str, float]:
     """Return the scores of the network of a run, as its line holds them.
 
     The validation scores of a training are those of the epoch that was kept. What is built, or solved, is
     validated now.
     """
-    data, _ = dataset(run.row.data)
     pixels = labels_pixels(data)
-    at_once = 16 if pixels else 500  # logits of pixels are as large as images
+    at_once = 16 if pixels else AT_ONCE  # logits of pixels are as large as images
     if run.student is not None:
         # A built camera has its noise: what counts are the answers to single pictures.
         assert isinstance(model, (HybridClassifier, HybridSegmenter))

@@ -1,5 +1,6 @@
 """The network of a run: built, trained or solved as its settings say, or read back from its file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from onnlab.data import Dataset
 from onnlab.distill import (
     KD,
     NTKD,
@@ -65,13 +67,19 @@ def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Modul
     return linear_counterpart(network, image_shape, relu_in_pool=rectified, copy_weights=False)
 
 
-def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
+def trained(
+    run: Run,
+    place: Place,
+    images: Callable[[Run], Dataset] = images_of,
+    watch: Callable[[nn.Module, Dataset], None] = lambda learner, data: None,
+) -> tuple[nn.Module, History | None]:
     """Train the network of a run, and teacher and student before it if they are not in the folder.
 
     Of what is built, only the back end is trained. There is no history if it is left as it was built, or if
-    the network is solved in closed form.
+    the network is solved in closed form. A rehearsal trains with fewer ``images``, and has a look at what
+    learns from which data just before it starts.
     """
-    row, data = run.row, images_of(run)
+    row, data = run.row, images(run)
     under_way = under_way_file(run, place)
     settings: dict[str, Any] = {
         "epochs": row.epochs,
@@ -85,9 +93,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         "progress": place.progress,
     }
     if run.student is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(run.seed)
-            model = build(row, shape_of(data), len(data.classes))
+        model = fresh(run)
         if isinstance(model, KernelClassifier):
             model.learn(data, RIDGES)
             return model, None
@@ -96,6 +102,7 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         if is_frozen(model) and run.teacher is None and row.augment == "none":
             data, learner = seen_by_back_end(model.eval(), data, place.device), model.back_end
         settings["channels_last"] = channels_last(model)
+        watch(learner, data)
         history = fit(learner, data, _objective(run, place), **settings)
         if is_first():
             save_checkpoint(weights_file(run, place), model, dict(history.recipe))
@@ -105,12 +112,21 @@ def trained(run: Run, place: Place) -> tuple[nn.Module, History | None]:
         model = device(_recalled(run.student, place), row.process, run.seed).to(place.device)
         if row.epochs == 0:
             return model, None
-        theirs = images_of(run.student)
+        theirs = images(run.student)
         fraction = len(data.train) / len(theirs.train)
         settings["channels_last"] = channels_last(model)
+        watch(model, theirs)
         history = compensate(model, theirs, _objective(run, place), fraction, **settings)
     under_way.unlink(missing_ok=True)
     return model, history
+
+
+def fresh(run: Run) -> nn.Module:
+    """Return the network of a run before its training."""
+    data, _ = dataset(run.row.data)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        return build(run.row, shape_of(data), len(data.classes))
 
 
 def channels_last(model: nn.Module) -> bool:
@@ -151,9 +167,7 @@ def _recalled(run: Run, place: Place) -> nn.Module:
     if not weights_file(run, place).exists():
         trained(run, place)
     # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.
-    data = dataset(run.row.data)[0]
-    with torch.random.fork_rng(devices=[]):
-        model = build(run.row, shape_of(data), len(data.classes))
+    model = fresh(run)
     load_checkpoint(weights_file(run, place), model)
     return model
 
