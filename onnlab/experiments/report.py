@@ -8,7 +8,7 @@ writes the tables between the two marks in ``README.md`` anew, from the lines in
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +92,8 @@ def results_table(
 ) -> str:
     """Return the test scores as a table, a line for each declared row that has runs."""
     varying = _varying(experiment.rows)
+    shown = [(row, found[row]) for row in experiment.rows if row in found]
+    devices = {one.device for _, one in shown}
     lines = [
         [
             row.name,
@@ -99,9 +101,9 @@ def results_table(
             percent(one),
             str(one.n),
             f"{one.trial}, of {one.trials}",
-            f"{one.seconds:.0f}",
+            f"{one.seconds:.0f}{_beside(one.device, devices)}",
         ]
-        for row, one in ((row, found[row]) for row in experiment.rows if row in found)
+        for row, one in shown
     ]
     head = [
         "Row",
@@ -109,7 +111,7 @@ def results_table(
         f"Test {score_name(found)} (%)",
         "Seeds",
         "Chosen on validation",
-        "Seconds a training",
+        f"Seconds a training{_above(devices)}",
     ]
     return layout(head, lines, (0, len(head) - 2))
 
@@ -125,17 +127,29 @@ def speed_table(
     """
     rows = [(row, row.labels, found[row]) for row in experiment.rows if row in found and row.labels]
     timed = [(row, labels, one) for row, labels, one in rows if row.epochs]
-    head = ["Row", "Network", "Labels", "Epochs", "Seconds", "Images a second"]
+    devices = {one.device for _, _, one in timed}
+    head = ["Row", "Network", "Labels", "Epochs", f"Seconds{_above(devices)}", "Images a second"]
+    seconds = [f"{one.fastest:.1f}{_beside(one.device, devices)}" for _, _, one in timed]
     rates = [f"{row.epochs * labels / one.fastest:.0f}" for row, labels, one in timed]
     lines = [
-        [row.name, row.network, str(labels), str(row.epochs), f"{one.fastest:.1f}", rate]
-        for (row, labels, one), rate in zip(timed, rates, strict=True)
+        [row.name, row.network, str(labels), str(row.epochs), duration, rate]
+        for (row, labels, _), duration, rate in zip(timed, seconds, rates, strict=True)
     ]
     if any(one.joules is not None for _, _, one in timed):
         head.append("Joules")
         for line, (_, _, one) in zip(lines, timed, strict=True):
             line.append("" if one.joules is None else f"{one.joules:.0f}")
     return layout(head, lines, (0, 1))
+
+
+def _above(devices: Collection[str]) -> str:
+    """What a head says of the device: its name, if all times are of one."""
+    return f" on {next(iter(devices))}" if len(devices) == 1 else ""
+
+
+def _beside(device: str, devices: Collection[str]) -> str:
+    """What a time says of its device: its name, if the head could not."""
+    return f" on {device}" if len(devices) > 1 else ""
 
 
 def gains_table(

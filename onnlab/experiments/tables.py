@@ -36,6 +36,8 @@ class TableRow:
         Of the test score, from 0 to 1; ``std`` with ``n - 1`` in the denominator, NaN for one seed.
     scores : tuple of (int, float)
         Each seed with its test score.
+    device : str
+        On which most of the seeds were made, in the name of their lines. What follows is of runs on it alone.
     seconds : float
         Of one training with its validation, mean over the seeds; other work on the machine counts in.
     fastest : float
@@ -60,6 +62,7 @@ class TableRow:
     mean: float
     std: float
     scores: tuple[tuple[int, float], ...]
+    device: str
     seconds: float
     fastest: float
     joules: float | None
@@ -104,7 +107,9 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
         alike = [line for line in mine if _without(("seed",), line["settings"]) == wanted]
         seeds = sorted((line["seed"], score(line, "test")) for line in alike)
         values = [value for _, value in seeds]
-        joules = [line["joules"] for line in alike if line.get("joules") is not None]
+        device = statistics.mode(line["device"] for line in alike)
+        timed = [line for line in alike if line["device"] == device]
+        joules = [line["joules"] for line in timed if line.get("joules") is not None]
         first = mine[0]
         rows[name] = TableRow(
             experiment=first["experiment"],
@@ -121,8 +126,9 @@ def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
             mean=statistics.fmean(values),
             std=statistics.stdev(values) if len(values) > 1 else math.nan,
             scores=tuple(seeds),
-            seconds=statistics.fmean(line["seconds"] for line in alike),
-            fastest=min(line["seconds"] for line in mine),
+            device=device,
+            seconds=statistics.fmean(line["seconds"] for line in timed),
+            fastest=min(line["seconds"] for line in mine if line["device"] == device),
             joules=statistics.fmean(joules) if joules else None,
             notes=tuple(sorted({line["data_note"] for line in alike if line["data_note"]})),
         )

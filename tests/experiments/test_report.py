@@ -61,9 +61,24 @@ def test_images_a_second_are_epochs_times_labels_over_the_seconds_of_the_fastest
     found = tables_of(experiment, [*known, *lines_of(some, [0.9])])
     *_, row = shown = speed_table(experiment, found).splitlines()
     assert len(shown) == 3  # one has no runs, and the other does not tell how many images it saw
+    assert "| Seconds on cpu | Images a second |" in shown[0]
     assert row == "| linear | LeNet | 60 | 4 | 1.5 | 160 |"
     found = tables_of(experiment, [{**line, "joules": 12.0} for line in known])
     assert speed_table(experiment, found).splitlines()[-1] == "| linear | LeNet | 60 | 4 | 1.5 | 160 | 12 |"
+
+
+def test_seconds_stand_beside_their_device_where_a_table_has_two():
+    there = lines_of(KD, [0.9, 0.9, 0.9], device="NVIDIA H200", seconds=2.0)
+    here = [*lines_of(LINEAR, [0.9, 0.9], seconds=30.0), *lines_of(KD, [0.9], seconds=99.0)[:1]]
+    found = tables_of(TINY, [*here, *there[1:]])
+    assert "| Seconds a training |" in results_table(TINY, found)
+    linear, kd = results_table(TINY, found).splitlines()[2:]
+    assert linear.endswith("| 30 on cpu |") and kd.endswith("| 2 on NVIDIA H200 |")
+    linear, kd = speed_table(TINY, found).splitlines()[2:]
+    assert linear.endswith("| 60 | 1 | 30.0 on cpu | 2 |")
+    assert kd.endswith("| 60 | 1 | 2.0 on NVIDIA H200 | 30 |")
+    alone = results_table(TINY, tables_of(TINY, here[:2]))
+    assert "| Seconds a training on cpu |" in alone and alone.endswith("| 30 |")
 
 
 def test_a_student_is_compared_with_itself_without_a_teacher():

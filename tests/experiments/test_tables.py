@@ -156,6 +156,18 @@ def test_the_fastest_training_counts_whatever_its_trial_and_joules_are_a_mean_of
     assert table([*lines, *told])[0].joules == pytest.approx(150)
 
 
+def test_times_and_joules_are_of_one_device_and_scores_of_all() -> None:
+    here = [made_up(seed, 0.9, device="cpu", seconds=10.0 + seed, joules=100.0 + seed) for seed in range(3)]
+    there = [made_up(seed, 0.8, device="NVIDIA H200", seconds=1.0, joules=900.0) for seed in (3, 4)]
+    there.append(made_up(0, 0.8, validation=0.4, rate=0.1, device="NVIDIA H200", seconds=0.5, joules=800.0))
+    for lines in ([*here, *there], [*there, *here]):
+        (row,) = table(lines)
+        assert (row.n, row.device) == (5, "cpu") and row.mean == pytest.approx(0.86)
+        assert (row.seconds, row.fastest, row.joules) == (11.0, 10.0, 101.0)
+    (row,) = table([*here[:1], *there])
+    assert (row.device, row.seconds, row.fastest, row.joules) == ("NVIDIA H200", 1.0, 0.5, 900.0)
+
+
 def test_the_text_shows_every_row() -> None:
     text = format_table(table([made_up(0, 0.9), made_up(1, 0.91), made_up(0, 0.8, row="KD")]))
     head, *rows = text.splitlines()
