@@ -4,7 +4,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -263,8 +263,9 @@ def _scoring(run: Run, model: nn.Module, history: History | None, place: Place, 
 def _solved_parts(model: KernelClassifier, data: Dataset, clock: Clock, enough: float) -> Parts:
     r"""Return the parts of a run in closed form.
 
-    A kernel of :math:`n` and :math:`m` images takes :math:`r (n + m) + p\, n m` seconds: it reads images and
-    compares pairs. Two sizes tell both numbers. The regression itself is made at its real size.
+    The maps of :math:`n` images take :math:`a\,n` seconds. A kernel of :math:`n` and :math:`m` of them takes
+    :math:`r (n + m) + p\, n m` seconds: it reads them and compares pairs. Two sizes tell these numbers. The
+    regression itself is made at its real size.
     """
 
     def seconds(action: Callable[[], Tensor]) -> float:
@@ -272,34 +273,35 @@ def _solved_parts(model: KernelClassifier, data: Dataset, clock: Clock, enough: 
         action()
         return clock() - start
 
-    def kernel(count: int) -> float:
+    def measured(count: int) -> tuple[float, float]:
         images = _head(data.train, count).images
-        return seconds(lambda: model.kernel(images, images))
+        maps = model.maps(images)
+        return seconds(lambda: model.maps(images)), seconds(lambda: model.kernel(maps, maps))
 
     n, checked = len(data.train), len(data.validation)
     count = min(8, n // 2)
-    kernel(count)  # warms up
-    small, large = kernel(count), kernel(2 * count)
-    while large < enough / 10 and 4 * count <= n:
+    measured(count)  # warms up
+    (_, small), (mapping, large) = measured(count), measured(2 * count)
+    while mapping + large < enough / 10 and 4 * count <= n:
         count *= 2
-        small, large = large, kernel(2 * count)
+        small, (mapping, large) = large, measured(2 * count)
+    mapping /= 2 * count
     pair = max(0.0, (large - 2 * small) / (2 * count**2))
     reading = max(0.0, (4 * small - large) / (4 * count))
 
     def compared(m: int) -> float:
-        return reading * (n + m) + pair * n * m
+        return mapping * m + reading * (n + m) + pair * n * m
 
-    def regression(m: int, ridges: Sequence[float]) -> float:
-        features = torch.randn(n + m, n, generator=torch.Generator().manual_seed(0))
+    def regression() -> float:
+        features = torch.randn(n + checked, n, generator=torch.Generator().manual_seed(0))
         gram, cross = features[:n] @ features[:n].T, features[n:] @ features[:n].T
         targets = one_hot(data.train.labels, model.classes)
-        return seconds(lambda: kernel_ridge(gram, targets, cross, ridges))
+        return seconds(lambda: kernel_ridge(gram, targets, cross, RIDGES))
 
-    again = regression(min(AT_ONCE, checked), RIDGES[:1])
     chunks = [min(AT_ONCE, size - k) for size in (checked, len(data.test)) for k in range(0, size, AT_ONCE)]
     return {
-        "learning": compared(n) + compared(checked) + regression(checked, RIDGES),
-        "scoring": math.fsum(compared(m) + again for m in chunks),
+        "learning": compared(n) + compared(checked) + regression(),
+        "scoring": math.fsum(map(compared, chunks)),
     }
 
 

@@ -29,9 +29,9 @@ def maps_of(model: HybridClassifier, images: Tensor, device: str = "cpu") -> Ten
     return maps
 
 
-def map_kernel(x: Tensor, x2: Tensor, model: HybridClassifier) -> Tensor:
+def inner_products(maps: Tensor, maps2: Tensor) -> Tensor:
     """Return the inner products of the maps of images with those of others, ``(n, m)``."""
-    return maps_of(model, x).flatten(1) @ maps_of(model, x2).flatten(1).T
+    return maps.flatten(1) @ maps2.flatten(1).T
 
 
 def seen_by_back_end(model: HybridClassifier, data: Dataset, device: str = "cpu") -> Dataset:

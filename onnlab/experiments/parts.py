@@ -10,7 +10,7 @@ from torch import nn
 
 from onnlab.data import Dataset, available, load
 from onnlab.distill import Augmentation, compose, random_flip, random_shift
-from onnlab.experiments.frozen import map_kernel
+from onnlab.experiments.frozen import inner_products, maps_of
 from onnlab.hardware import KernelClassifier, wide_camera
 from onnlab.networks import (
     AlexNet,
@@ -58,7 +58,7 @@ def _solved(
     if kernels is None:
         return KernelClassifier(classes, partial(wide_camera, kernel_size=7, pool=4, camera=camera))
     model = _read_out(channels, classes, image_size, kernels=kernels, camera=camera, trained=False)
-    return KernelClassifier(classes, partial(map_kernel, model=model))
+    return KernelClassifier(classes, inner_products, partial(maps_of, model))
 
 
 def _unet(channels: int, classes: int, image_size: ImageSize, *, width: int) -> UNet:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from onnlab.data import Dataset
-from onnlab.hardware.regression import best_ridge, kernel_ridge
+from onnlab.hardware.regression import best_ridge, solve_ridge
 
 
 class KernelClassifier(nn.Module):
@@ -23,29 +24,38 @@ class KernelClassifier(nn.Module):
         Number of classes.
     kernel : callable
         From images ``(n, channels, ny, nx)`` and ``(m, channels, ny, nx)`` to ``(n, m)``.
+    maps : callable, optional
+        From images to what the kernel gets in their place, ``(n, ...)``. Those of the training images are
+        taken once, and kept.
 
     Notes
     -----
     Source: Xiang et al. (2025), arXiv:2508.08421, the last line of its table of random kernels.
     """
 
-    def __init__(self, classes: int, kernel: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def __init__(
+        self,
+        classes: int,
+        kernel: Callable[[Tensor, Tensor], Tensor],
+        maps: Callable[[Tensor], Tensor] = lambda images: images,
+    ) -> None:
         super().__init__()
-        self.classes, self.kernel = classes, kernel
-        self.images: Tensor | None = None
+        self.classes, self.kernel, self.maps = classes, kernel, maps
+        self.known: Tensor | None = None
 
     def learn(self, data: Dataset, ridges: Sequence[float]) -> float:
         """Take in the training images; choose by the validation images one of the ridges, and return it.
 
         The test images are left alone.
         """
-        self.images = data.train.images
-        self.targets = one_hot(data.train.labels, self.classes).double()
-        self.gram = self.kernel(self.images, self.images)
-        cross = self.kernel(data.validation.images, self.images)
-        answers = kernel_ridge(self.gram, self.targets, cross, ridges)
-        self.ridge = ridges[best_ridge(answers, data.validation.labels)]
-        return self.ridge
+        self.known = self.maps(data.train.images)
+        targets = one_hot(data.train.labels, self.classes)
+        solutions = solve_ridge(self.kernel(self.known, self.known), targets, ridges)
+        cross = self.kernel(self.maps(data.validation.images), self.known)
+        answers = torch.stack([solution(cross) for solution in solutions])
+        best = best_ridge(answers, data.validation.labels)
+        self.solution = solutions[best]
+        return ridges[best]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the answers ``(batch, classes)`` to images ``(batch, channels, ny, nx)``, about 0 to 1.
@@ -55,7 +65,6 @@ class KernelClassifier(nn.Module):
         RuntimeError
             If nothing was learnt before.
         """
-        if self.images is None:
+        if self.known is None:
             raise RuntimeError("a KernelClassifier must learn before it answers; call learn(data, ridges)")
-        cross = self.kernel(x, self.images)
-        return kernel_ridge(self.gram, self.targets, cross, (self.ridge,))[0].to(x.dtype)
+        return self.solution(self.kernel(self.maps(x), self.known)).to(x.dtype)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -12,6 +13,34 @@ from onnlab.networks.optical import CAMERAS
 from onnlab.optics._check import one_of, whole_number
 
 PAIRS = 2**17  # pairs of patches whose angles are held at a time: few enough for the cache of a processor
+
+
+@dataclass(frozen=True)
+class Solution:
+    r"""What kernel ridge regression keeps for its predictions, all in float64.
+
+    With the weights :math:`\alpha` of the training images and the offset :math:`b`,
+
+    .. math:: \hat y = K_{*} \alpha + b + J_{*} s
+
+    Parameters
+    ----------
+    weights : Tensor
+        ``(n, classes)``. Their sum over the images is zero, so the kernel need not be centred.
+    offset : Tensor
+        ``(classes,)``.
+    step : Tensor
+        Of the shared parameters, ``(p,)``.
+    """
+
+    weights: Tensor
+    offset: Tensor
+    step: Tensor
+
+    def __call__(self, cross: Tensor, shared: Tensor | None = None) -> Tensor:
+        """Return predictions ``(m, classes)`` by kernel ``(m, n)`` and gradients ``(m, classes, p)``."""
+        answers = cross.double() @ self.weights + self.offset
+        return answers if shared is None else answers + shared.double() @ self.step
 
 
 def kernel_ridge(
@@ -66,27 +95,41 @@ def kernel_ridge(
         If the shapes do not fit, or a ridge is not above zero.
     """
     n, classes = targets.shape
-    if kernel.shape != (n, n) or cross.ndim != 2 or cross.shape[1] != n:
+    one, other = shared or (None, None)
+    if cross.ndim != 2 or cross.shape[1] != n:
         raise ValueError(
-            f"kernel and cross must be ({n}, {n}) and (m, {n}) for {n} targets, got {tuple(kernel.shape)} "
-            f"and {tuple(cross.shape)}; let the training images be the columns of both"
+            f"cross must be (m, {n}) for {n} targets, got {tuple(cross.shape)}; let the training images be "
+            "its columns"
         )
+    if one is not None and other is not None and other.shape != (len(cross), *one.shape[1:]):
+        raise ValueError(
+            f"shared must be ({n}, {classes}, p) and ({len(cross)}, {classes}, p), got {tuple(one.shape)} "
+            f"and {tuple(other.shape)}"
+        )
+    return torch.stack([found(cross, other) for found in solve_ridge(kernel, targets, ridges, shared=one)])
+
+
+def solve_ridge(
+    kernel: Tensor, targets: Tensor, ridges: Sequence[float], *, shared: Tensor | None = None
+) -> list[Solution]:
+    """Return what :func:`kernel_ridge` predicts with, for each ridge; the arguments are as there.
+
+    ``shared`` are the gradients of the training images.
+    """
+    n, classes = targets.shape
+    if kernel.shape != (n, n):
+        raise ValueError(f"kernel must be ({n}, {n}) for {n} targets, got {tuple(kernel.shape)}")
     if not ridges or min(ridges) <= 0:
         raise ValueError(f"ridges must be above zero, at least one, got {tuple(ridges)}; use 1e-8 for none")
-    none = targets.new_zeros(n, classes, 0), targets.new_zeros(len(cross), classes, 0)
-    gradients, others = (part.double() for part in shared or none)
-    if gradients.shape[:2] != (n, classes) or others.shape != (len(cross), *gradients.shape[1:]):
-        raise ValueError(
-            f"shared must be ({n}, {classes}, p) and ({len(cross)}, {classes}, p), got "
-            f"{tuple(gradients.shape)} and {tuple(others.shape)}"
-        )
-    kernel, cross, targets = kernel.double(), cross.double(), targets.double()
+    gradients = (targets.new_zeros(n, classes, 0) if shared is None else shared).double()
+    if gradients.shape[:2] != (n, classes):
+        raise ValueError(f"shared must be ({n}, {classes}, p), got {tuple(gradients.shape)}")
+    kernel, targets = kernel.double(), targets.double()
     column = kernel.mean(0)
-    centred, other = (k - k.mean(1, keepdim=True) - column + column.mean() for k in (kernel, cross))
-    values, vectors = torch.linalg.eigh(centred)
+    values, vectors = torch.linalg.eigh(kernel - kernel.mean(1, keepdim=True) - column + column.mean())
     values = values.clamp(min=0)
     mean, middle = targets.mean(0), gradients.mean(0)
-    shares, turned = vectors.T @ (targets - mean), other @ vectors
+    shares = vectors.T @ (targets - mean)
     steps = (vectors.T @ (gradients - middle).flatten(1)).unflatten(1, gradients.shape[1:])
     # A kernel without any differences predicts the mean.
     unit = (values.mean() + steps.square().sum() / (n * classes)).item() or 1.0
@@ -96,9 +139,10 @@ def kernel_ridge(
         rows = (steps * weight.sqrt()[:, None, None]).flatten(0, 1)
         pull = torch.einsum("ncp,nc->p", steps, shares * weight[:, None])
         step = torch.linalg.solve(torch.eye(rows.shape[1], dtype=rows.dtype) + rows.T @ rows, pull)
-        rest = weight[:, None] * (shares - steps @ step)
-        found.append(mean + turned @ rest + (others - middle) @ step)
-    return torch.stack(found)
+        weights = vectors @ (weight[:, None] * (shares - steps @ step))
+        weights = weights - weights.mean(0)  # takes the mean of a row off the kernel
+        found.append(Solution(weights, mean - column @ weights - middle @ step, step))
+    return found
 
 
 def best_ridge(answers: Tensor, labels: Tensor) -> int:

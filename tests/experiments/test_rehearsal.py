@@ -125,20 +125,24 @@ def test_frozen_optics_read_each_image_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert parts["later epochs"] == 0 < parts["scoring"]
 
 
-def test_a_closed_form_is_extrapolated_by_images_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_form_is_extrapolated_by_maps_images_and_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Count()
     usual = extrapolated.fresh
 
     def fresh(run: object) -> nn.Module:
         model = usual(run)
         assert isinstance(model, KernelClassifier)
-        kernel = model.kernel
+        kernel, maps = model.kernel, model.maps
 
         def counted(x, x2):  # type: ignore[no-untyped-def]
             clock.now += 2 * (len(x) + len(x2)) + 0.5 * len(x) * len(x2)
             return kernel(x, x2)
 
-        model.kernel = counted
+        def mapped(images):  # type: ignore[no-untyped-def]
+            clock.now += 3 * len(images)
+            return maps(images)
+
+        model.kernel, model.maps = counted, mapped
         return model
 
     monkeypatch.setattr(extrapolated, "fresh", fresh)
@@ -147,7 +151,7 @@ def test_a_closed_form_is_extrapolated_by_images_and_pairs(monkeypatch: pytest.M
         parts = parts_of(row, clock=clock)
 
         def price(m: int) -> float:
-            return 2 * (m + 40) + 0.5 * m * 40
+            return 3 * m + 2 * (m + 40) + 0.5 * m * 40
 
         assert parts["learning"] == pytest.approx(price(40) + price(50))
         assert parts["scoring"] == pytest.approx(2 * price(50))

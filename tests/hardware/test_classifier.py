@@ -69,13 +69,31 @@ def linear_answers(data: Dataset) -> Tensor:
 def test_validation_images_choose_the_ridge() -> None:
     data = few()
     model, ridges = infinite("linear"), (1e-4, 1e-2, 1e3)
-    chosen = model.learn(data, ridges)
+    chosen, found = model.learn(data, ridges), model(data.test.images)
     right = []
     for ridge in ridges:
-        model.ridge = ridge
+        assert model.learn(data, (ridge,)) == ridge
+        assert torch.equal(model(data.test.images), found) == (ridge == chosen)
         answers = model(data.validation.images).argmax(1)
         right.append((answers == data.validation.labels).sum().item())
     assert chosen != 1e3 and right[ridges.index(chosen)] == max(right) > min(right)
+
+
+def test_the_maps_of_training_images_are_taken_once() -> None:
+    data, seen = few(), []
+
+    def maps(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return x.flatten(1)
+
+    model = KernelClassifier(10, lambda x, x2: (x @ x2.T / 100).exp(), maps)
+    model.learn(data, (0.01, 0.1))
+    assert sorted(seen) == [30, 40]
+    found = torch.cat([model(some) for some in data.test.images.split(5)])
+    assert seen[2:] == [5, 5, 5, 5]
+    plain = KernelClassifier(10, lambda x, x2: (x.flatten(1) @ x2.flatten(1).T / 100).exp())
+    plain.learn(data, (0.01, 0.1))
+    torch.testing.assert_close(found, plain(data.test.images))
 
 
 def test_it_cannot_answer_before_it_has_learnt() -> None:

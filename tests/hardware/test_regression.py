@@ -106,8 +106,8 @@ def test_shared_parameters_that_do_not_fit() -> None:
 @pytest.mark.parametrize(
     ("kernel", "cross", "ridges", "message"),
     [
-        (torch.eye(3), torch.ones(2, 4), (1.0,), r"\(4, 4\) and \(m, 4\)"),
-        (torch.eye(4), torch.ones(4, 2), (1.0,), r"got \(4, 4\) and \(4, 2\)"),
+        (torch.eye(3), torch.ones(2, 4), (1.0,), r"kernel must be \(4, 4\) for 4 targets, got \(3, 3\)"),
+        (torch.eye(4), torch.ones(4, 2), (1.0,), r"cross must be \(m, 4\) for 4 targets, got \(4, 2\)"),
         (torch.eye(4), torch.ones(2, 4), (0.0,), "ridges must be above zero"),
         (torch.eye(4), torch.ones(2, 4), (), "ridges must be above zero"),
     ],
