@@ -71,8 +71,12 @@ class Use(ABC):
 
     @property
     def clear(self) -> bool:
-        """Whether a first axis as long as the batch can be nothing else than the batch."""
-        return True
+        """Whether a first axis as long as the batch can be nothing else than the batch.
+
+        Otherwise the images lie along another axis than that of the channels, which are summed up or have
+        parameters of their own.
+        """
+        return all(size % len(self._x) for size in self._x.shape[2:])
 
     @abstractmethod
     def patches(self) -> Tensor:
@@ -297,7 +301,7 @@ class Norm(Use):
     @property
     def clear(self) -> bool:
         """Unless there is an axis of positions, which may come first."""
-        return self.elements == 0 or self._x.ndim == 1 + self.elements
+        return self._x.ndim == 1 + self.elements if self.elements else super().clear
 
     def patches(self) -> Tensor:
         """Normalised inputs."""
