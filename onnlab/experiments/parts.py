@@ -120,6 +120,12 @@ AUGMENTATIONS: dict[str, Augmentation | None] = {
 }
 
 
+LAST_LEVEL: dict[str, Any] = {
+    "parameters": ["back_end.blocks.1", "back_end.logits"],
+    "teacher_parameters": ["decoder.blocks.1", "decoder.logits"],
+}
+"""Of a segmenter and a U-Net: their levels with the largest images, where all kernels would be costly."""
+
 KERNELS: dict[str, dict[str, Any]] = {
     "plain": {},
     "not centred": {"centre": False},
@@ -128,10 +134,7 @@ KERNELS: dict[str, dict[str, Any]] = {
     "head": {"parameters": ["back_end"], "teacher_parameters": ["classifier"]},
     "one projection": {"projections": 1},
     "four projections": {"projections": 4},
-    "last level": {
-        "projections": 4,
-        "parameters": ["back_end.blocks.1", "back_end.logits"],
-        "teacher_parameters": ["decoder.blocks.1", "decoder.logits"],
-    },
+    "last level": {"projections": 4, **LAST_LEVEL},
+    "last level, one projection": {"projections": 1, **LAST_LEVEL},
 }
 """What :class:`onnlab.distill.NTKD` is called with, by name."""

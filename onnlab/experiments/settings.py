@@ -43,11 +43,18 @@ class Trial:
 TUNED = tuple(field.name for field in fields(Trial))
 """Names of the settings that are tuned."""
 
-LATER = ("label_smoothing", "kernel", "beta", "student", "process")
-"""Names of the settings that version 1 did not have from the start."""
+LATER = {
+    **dict.fromkeys(("label_smoothing", "kernel", "beta", "student", "process")),
+    "keep": "best",
+}
+"""Settings that version 1 did not have from the start, each with the value that stands for not having it."""
 
 BEFORE = ("teacher", "student")
 """Names of the settings that are those of another run, which has to be made before."""
+
+
+KEEPS = ("best", "last")
+"""Which weights a training may end with, see :func:`onnlab.distill.fit`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,9 @@ class Row:
         One of :data:`onnlab.experiments.parts.AUGMENTATIONS`.
     batch_size : int
         See :func:`onnlab.distill.fit`.
+    keep : str
+        ``"best"``: validation chooses the epoch; or ``"last"``, where the accuracy of pixels would choose
+        badly, because a class is rare.
     learning_rates : tuple of float
         Those to try; none with 0 epochs, and only then.
     label_smoothings : tuple of float
@@ -115,6 +125,7 @@ class Row:
     labels: int | None = None
     augment: str = "none"
     batch_size: int = 64
+    keep: str = "best"
     learning_rates: tuple[float, ...] = (2e-3, 6e-3, 1.8e-2)
     label_smoothings: tuple[float, ...] = ()
     teacher: "Row | None" = None
@@ -131,6 +142,7 @@ class Row:
             ("data", TASKS),
             ("front", FRONTS),
             ("augment", AUGMENTATIONS),
+            ("keep", KEEPS),
             ("kernel", KERNELS),
             ("process", PROCESSES),
         ):
@@ -236,7 +248,7 @@ class Run:
             "student": self.student and self.student.settings,
         }
         # What was added later is left out where it is not used: older runs keep their keys.
-        return {name: value for name, value in settings.items() if value is not None or name not in LATER}
+        return {k: value for k, value in settings.items() if k not in LATER or value != LATER[k]}
 
     @property
     def key(self) -> str:

@@ -20,10 +20,13 @@ from onnlab.experiments.tables import _without
 from tests.experiments.helpers import AGAIN, BUILT, HYBRID, KD, LINEAR, TEACHER
 
 RESULTS = Path(__file__).parents[2] / "results"
-IMAGES = {"mnist-mini": 6000, "mnist": 55_000, "cifar10": 45_000, "scenes-24": 1000, "camvid-cars": 367}
+IMAGES = {
+    "mnist-mini": 6000, "mnist": 55_000, "cifar10": 45_000, "scenes-24": 1000, "camvid-cars-60": 367,
+    "camvid-cars": 367,
+}  # fmt: skip
 SHAPES = {
     "mnist-mini": (1, 28, 28), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "scenes-24": (1, 24, 24),
-    "camvid-cars": (3, 180, 240),
+    "camvid-cars-60": (3, 60, 80), "camvid-cars": (3, 180, 240),
 }  # fmt: skip
 
 
@@ -283,3 +286,12 @@ def test_a_row_is_frozen() -> None:
     with pytest.raises(AttributeError):
         LINEAR.epochs = 2
     assert isinstance(LINEAR, Row)
+
+
+def test_what_keeps_the_best_epoch_keeps_its_key() -> None:
+    """Lines of before there was a choice are still found."""
+    assert "keep" not in any_run(KD).settings
+    last = any_run(replace(KD, keep="last"))
+    assert last.settings["keep"] == "last" and last.key != any_run(KD).key
+    with pytest.raises(ValueError, match="keep must be one of 'best', 'last', got 'first'"):
+        replace(KD, keep="first")

@@ -34,7 +34,8 @@ def scores(
         else:
             model = Exposed(model, Generator(device).manual_seed(run.seed))
     if run.student is None and history is not None:
-        loss, accuracy = history.best.validation_loss, history.best.validation_accuracy
+        kept = history.rows[history.kept - 1]
+        loss, accuracy = kept.validation_loss, kept.validation_accuracy
     else:
         validated = evaluate(model, data.validation, batch_size=at_once)
         loss, accuracy = validated.loss, validated.accuracy

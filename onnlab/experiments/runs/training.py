@@ -89,6 +89,7 @@ def trained(
         "augment": AUGMENTATIONS[row.augment],
         "checkpoint": under_way,
         "device": place.device,
+        "keep": row.keep,
         "fixed_batches": _fixed_batches(row),
         "progress": place.progress,
     }
