@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from onnlab.experiments.catalogue import EXPERIMENTS
 from onnlab.experiments.claims import (
     CLAIMS,
     FAILED,
@@ -18,6 +19,7 @@ from onnlab.experiments.claims import (
 )
 from onnlab.experiments.papers import REPORTED, SCLC, TANGENT, Reported
 from onnlab.experiments.places import Place, scores
+from onnlab.experiments.plan import hours, plan, total
 from onnlab.experiments.report import gain_cells
 from onnlab.experiments.tables import TableRow, gain, percent
 from onnlab.networks._text import markdown_table
@@ -174,3 +176,25 @@ def luck(found: Mapping[Place, TableRow]) -> str:
         f"Now widen all intervals, to {100 * level:.2f} %, until the chance of even one false verdict on the "
         f"page is at most one in twenty. {len(strict)} of the {len(seen)} stay."
     )
+
+
+def hours_table(scale: str, folder: Path, seeds: int = 5) -> str:
+    """Return how many runs of each experiment a folder of results lacks, and the hours that they take.
+
+    Parameters
+    ----------
+    scale : str
+        One of :data:`onnlab.experiments.SCALES`.
+    folder : path
+        Of the results, and of the rehearsals of rows that were never run.
+    seeds : int
+        As for :func:`onnlab.experiments.run`.
+    """
+    made = {name: make(scale) for name, make in EXPERIMENTS.items()}
+    plans = {name: plan(one, folder, seeds=seeds, shipped=folder) for name, one in made.items()}
+    lines = [
+        [f"`{name}`", str(sum(one.missing for one in rows)), f"{sum(map(hours, rows)):.1f}"]
+        for name, rows in plans.items()
+    ]
+    text = total([one for rows in plans.values() for one in rows])
+    return f"{markdown_table(['Experiment', 'Runs missing', 'Hours'], lines, left=(0,))}\n\n{text}"

@@ -162,7 +162,7 @@ def format_plan(planned: Sequence[Planned]) -> str:
             str(one.runs),
             str(one.missing),
             ("fails" if one.broken else "?") if math.isnan(one.seconds) else f"{_mark(one)}{one.seconds:.0f}",
-            "?" if math.isnan(one.seconds) and one.missing else f"{_hours(one):.2f}",
+            "?" if math.isnan(one.seconds) and one.missing else f"{hours(one):.2f}",
         )
         for one in planned
     ]
@@ -171,10 +171,10 @@ def format_plan(planned: Sequence[Planned]) -> str:
 
 def total(planned: Sequence[Planned]) -> str:
     """Return in sentences how many runs are missing, how long they take, and where that is known from."""
-    hours = math.fsum(_hours(one) for one in planned)
-    guessed = math.fsum(_hours(one) for one in planned if one.extrapolated)
+    needed = math.fsum(hours(one) for one in planned)
+    guessed = math.fsum(hours(one) for one in planned if one.extrapolated)
     untold = [one for one in planned if math.isnan(one.seconds) and one.missing]
-    text = f"{sum(one.missing for one in planned)} runs are missing: {hours:.2f} hours of one core"
+    text = f"{sum(one.missing for one in planned)} runs are missing: {needed:.2f} hours of one core"
     if guessed:
         text += f", {guessed:.2f} of them extrapolated from rehearsals"
     for broken, what in ((False, "that were never timed"), (True, "whose rehearsal failed")):
@@ -197,5 +197,6 @@ def _mark(one: Planned) -> str:
     return ("" if one.here else "~") + ("*" if one.extrapolated else "")
 
 
-def _hours(one: Planned) -> float:
+def hours(one: Planned) -> float:
+    """Return the hours of the missing runs of a row; 0 if nothing tells its seconds."""
     return 0.0 if math.isnan(one.seconds) else one.missing * one.seconds / 3600

@@ -11,7 +11,7 @@ from onnlab.experiments import EXPERIMENTS, append, check_line, read
 from tests.experiments.helpers import made_up
 
 ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "results").glob("*.jsonl"))
+RESULTS = [ROOT / f"results/{name}.jsonl" for name in EXPERIMENTS]
 
 
 def test_what_is_appended_is_read(tmp_path: Path) -> None:

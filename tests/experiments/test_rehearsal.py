@@ -13,6 +13,7 @@ from torch import nn
 from onnlab import cli
 from onnlab.experiments import (
     EXPERIMENTS,
+    SCALES,
     Experiment,
     Row,
     append,
@@ -23,6 +24,7 @@ from onnlab.experiments import (
 )
 from onnlab.experiments import extrapolation as extrapolated
 from onnlab.experiments.extrapolation import BATCHES, parts_of
+from onnlab.experiments.findings import hours_table
 from onnlab.experiments.lines import append_rehearsal, check_rehearsal
 from onnlab.experiments.tables import group_of
 from onnlab.hardware.built import BuiltOptics
@@ -300,3 +302,25 @@ def test_the_devices_of_an_experiment_are_rehearsed(tmp_path: Path) -> None:
     assert [line["error"] for line in lines] == [None] * len(RESCUED.rows)
     assert all(line["seconds"] == pytest.approx(sum(line["parts"].values()), abs=0.01) for line in lines)
     assert not (tmp_path / "weights").exists()
+
+
+def test_the_book_adds_hours_from_runs_and_rehearsals(tmp_path: Path) -> None:
+    sclc = EXPERIMENTS["sclc"]("full")
+    line = {**line_of(TEACHER, 3600.0), "scale": "full"}
+    for row in sclc.rows[:2]:
+        append_rehearsal(
+            tmp_path / "rehearsals.jsonl",
+            {**line, "experiment": "sclc", "row": row.name, "group": group_of(sclc, row)},
+        )
+    runs = [len(row.trials) + 2 for row in sclc.rows]
+    text = hours_table("full", tmp_path, seeds=3)
+    (shown,) = (text for text in text.splitlines() if text.startswith("| `sclc` |"))
+    assert shown == f"| `sclc` | {sum(runs)} | {sum(runs[:2]):.1f} |"
+    assert f"{sum(runs[:2]):.2f} of them extrapolated from rehearsals" in text
+    assert len(text.partition("\n\n")[0].splitlines()) == len(EXPERIMENTS) + 2
+
+
+def test_rehearsals_that_are_kept_were_made_from_a_clean_commit() -> None:
+    for line in read_rehearsals(Path(__file__).parents[2] / "results/rehearsals.jsonl"):
+        assert line["experiment"] in EXPERIMENTS and line["scale"] in SCALES
+        assert line["commit"] and "+" not in line["commit"]

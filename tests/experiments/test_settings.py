@@ -263,7 +263,7 @@ def run_in(settings: Mapping[str, Any], row: Row) -> Run:
     return Run(row, trial, settings["seed"], **before)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in RESULTS.glob("*.jsonl")))
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_the_lines_that_are_kept_are_those_of_the_rows_that_are_declared(name: str) -> None:
     what = ("data", "labels", "augment")
     for line in read(RESULTS / f"{name}.jsonl"):

@@ -1,4 +1,4 @@
-"""``{beside}``, ``{claim}``, ``{verdicts}``, ``{luck}`` and ``{energy}``: what came of the experiments."""
+"""``{beside}``, ``{claim}``, ``{verdicts}``, ``{luck}``, ``{energy}``, ``{hours}``: what came and is left."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,14 @@ from sphinx.util.docutils import SphinxDirective
 
 from onnlab.experiments.claims import claim
 from onnlab.experiments.consumption import energy_table, paper_energies
-from onnlab.experiments.findings import beside_tables, claim_scores, claim_text, luck, verdicts_table
+from onnlab.experiments.findings import (
+    beside_tables,
+    claim_scores,
+    claim_text,
+    hours_table,
+    luck,
+    verdicts_table,
+)
 from onnlab_book.results import LINES
 
 
@@ -25,6 +32,7 @@ TEXTS: dict[str, Callable[[str, Path], str]] = {
     "claim": claimed,
     "verdicts": lambda _, folder: verdicts_table(claim_scores(folder)),
     "luck": lambda _, folder: luck(claim_scores(folder)),
+    "hours": hours_table,
     "energy": lambda scale, _: energy_table(scale) if scale else paper_energies(),
 }
 """Markdown for each directive, of its argument and the folder of the results."""
