@@ -39,9 +39,9 @@ def ntk(
 
     Linear layers, convolutions and transposed ones, average pools behind them, BatchNorm, LayerNorm and
     GroupNorm are contracted layer by layer, as modules and as functions; spectral and optical layers without
-    a sensor count as convolutions. Their gradients are never all held at once. What a shared parameter does
-    in several places adds up. Any other use of a parameter takes the slower way of per-image gradients; none
-    is left out.
+    a sensor count as convolutions. Their gradients are never all held at once, and no patches are made of
+    large images. What a shared parameter does in several places adds up. Any other use of a parameter takes
+    the slower way of per-image gradients; none is left out.
 
     Parameters
     ----------

@@ -22,7 +22,8 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from onnlab.data import load
-from onnlab.distill import KD, NTKD, Batch, ntk
+from onnlab.distill import KD, NTKD, Batch, layers, ntk
+from onnlab.experiments import parts
 from onnlab.networks import HybridClassifier, IdealConvolution, LeNet, PSFConvolution, SmallCNN
 
 
@@ -133,3 +134,34 @@ def test_step(benchmark, name):
     benchmark.group, benchmark.name = "a step of distillation: 64 images, LeNet to the student", name
     step()
     benchmark.pedantic(step, rounds=20)
+
+
+PIXEL_STEPS = {
+    "KD": lambda teacher: KD(teacher),
+    "NTKD, last level, 1 direction": lambda teacher: NTKD(teacher, projections=1, **parts.LAST_LEVEL),
+    "the same, with patches": lambda teacher: NTKD(teacher, projections=1, **parts.LAST_LEVEL),
+    "NTKD, last level, 4 directions": lambda teacher: NTKD(teacher, projections=4, **parts.LAST_LEVEL),
+}
+
+
+@by_processor_time
+@pytest.mark.parametrize("name", PIXEL_STEPS)
+def test_pixel_step(benchmark, monkeypatch, name):
+    """Large images: patches of them, as small ones are treated, would be nine times as large."""
+    if "patches" in name:
+        monkeypatch.setattr(layers, "PATCHES", 2**62)
+    torch.manual_seed(0)
+    shape = {"channels": 3, "classes": 2, "image_size": (180, 240)}
+    teacher, model = (parts.NETWORKS[name](**shape) for name in ("UNet-16", "Segmenter"))
+    model, teacher = (net.to(memory_format=torch.channels_last) for net in (model, teacher.eval()))
+    images, targets = torch.rand(8, 3, 180, 240), torch.randint(2, (8, 180, 240))
+    images = images.contiguous(memory_format=torch.channels_last)
+    objective = PIXEL_STEPS[name](teacher)
+
+    def step() -> None:
+        model.zero_grad()
+        objective(Batch(model, images, targets, model(images))).backward()
+
+    benchmark.group, benchmark.name = "a step on 8 street scenes of 180 x 240, U-Net to the segmenter", name
+    step()
+    benchmark.pedantic(step, rounds=3)
