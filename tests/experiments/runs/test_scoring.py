@@ -1,5 +1,6 @@
 """Scores of one run: by overlap where pixels have labels, by noisy pictures where light was built."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,19 @@ def test_a_run_on_pixels_is_scored_by_overlap(tmp_path: Path) -> None:
     assert line["validation_miou"] == pytest.approx(
         segmentation_scores(model, data.validation).miou, abs=1e-3
     )
+
+
+def test_the_last_epoch_is_scored_if_it_is_kept(tmp_path: Path) -> None:
+    """At a rate that spoils what was there after the first epoch."""
+    row = replace(PIXELS, epochs=4, learning_rates=(0.1,))
+    runs = {keep: Run(replace(row, keep=keep), Trial(0.1), 0) for keep in ("best", "last")}
+    lines = {keep: execute(run, Place(tmp_path)) for keep, run in runs.items()}
+    assert lines["last"]["epoch"] == 4 > lines["best"]["epoch"]
+    model, _ = trained(runs["last"], Place(tmp_path))
+    validated = evaluate(model, dataset("scenes-24")[0].validation, batch_size=16)
+    assert lines["last"]["validation_accuracy"] == pytest.approx(validated.accuracy, abs=1e-6)
+    assert lines["last"]["validation_loss"] == pytest.approx(validated.loss, rel=1e-4)
+    assert lines["last"]["validation_accuracy"] < lines["best"]["validation_accuracy"]
 
 
 def test_a_device_is_its_student_with_errors_and_is_scored_by_noisy_pictures(
