@@ -3,8 +3,22 @@
 from dataclasses import replace
 from functools import partial
 
-from onnlab.experiments.catalogue.rows import ALPHA, RATES, TEMPERATURES, distilled, hybrid_row, pixel_row
+from onnlab.experiments.catalogue.rows import (
+    ALPHA,
+    RATES,
+    SLOWER,
+    STREETS,
+    TEMPERATURES,
+    distilled,
+    hybrid_row,
+    pixel_row,
+    street_rows,
+    teacher_of,
+)
 from onnlab.experiments.settings import Experiment, Row
+
+BOTH = ("clean room", "4f laboratory")
+"""Processes for both kinds of light."""
 
 
 def compensation(scale: str) -> Experiment:
@@ -15,38 +29,35 @@ def compensation(scale: str) -> Experiment:
     with four trials each. A seed is a student, a device and a tenth: the spread is over all of them.
     The students of the digits are built in both kinds of light, as PSFs and as 4f systems.
 
-    The book's scale has a part of MNIST, a part of CIFAR-10, with a small CNN in place of AlexNet, and
-    scenes; the full scale has MNIST, CIFAR-10 and the cars of CamVid. The chapter's scale has digits alone,
-    half as many, and two trials.
+    The book's scale has a part of MNIST, a part of CIFAR-10, with a small CNN in place of AlexNet, drawn
+    scenes, and the cars of CamVid at a third of their size; the full scale has all of MNIST, CIFAR-10 and
+    CamVid. The chapter's scale has digits alone, half as many, and two trials.
     """
     if scale == "chapter":
         student = hybrid_row("mnist-mini", "Hybrid-8", 5, labels=3000, rates=(1.2e-2,))
-        teacher = replace(student, network="LeNet", labels=None, epochs=4, learning_rates=RATES[1:2])
-        rows = _rows(student, teacher, 300, 12, "plain", ("clean room",), (1e-2,))
+        teacher = teacher_of(student, "LeNet", RATES[1:2], labels=None, epochs=4)
+        rows = _rows(student, teacher, 300, 12, "plain", rates=(1e-2,))
         return Experiment("compensation", scale, rows)
     if scale == "full":
         digits = hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
-        objects = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip")
-        pixels = pixel_row("camvid-cars", labels=None, epochs=30)
-        teachers = (
-            replace(digits, network="LeNet", learning_rates=RATES),
-            replace(objects, network="AlexNet", learning_rates=RATES),
-            replace(pixels, network="UNet-16", epochs=20, batch_size=16),
+        objects = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip", rates=SLOWER)
+        parts: tuple[tuple[Row, ...], ...] = (
+            _rows(digits, teacher_of(digits, "LeNet"), 5500, 12, "plain", BOTH),
+            _rows(objects, teacher_of(objects, "AlexNet"), 4500, 12, "one projection"),
+            _rows(*street_rows("camvid-cars"), 37, 60, STREETS),
         )
-        tenths, epochs, kernel = (5500, 4500, 37), (12, 12, 60), "one projection"
     else:
         digits = hybrid_row("mnist-mini", "Hybrid-8", 10)
         objects = hybrid_row("cifar10", "Hybrid-16", 8, labels=10_000, augment="shift+flip")
-        pixels = pixel_row("scenes-24", labels=None, epochs=8)
-        teachers = (
-            replace(digits, network="LeNet", epochs=12, augment="shift", learning_rates=RATES),
-            replace(objects, network="SmallCNN-32", labels=20_000, epochs=6, learning_rates=RATES[:1]),
-            replace(pixels, network="UNet-8", epochs=20, batch_size=16, learning_rates=(8e-3,)),
+        scenes = pixel_row("scenes-24", labels=None, epochs=8)
+        lenet = teacher_of(digits, "LeNet", epochs=12, augment="shift")
+        cnn = teacher_of(objects, "SmallCNN-32", RATES[:1], labels=20_000, epochs=6)
+        unet = teacher_of(scenes, "UNet-8", (8e-3,), epochs=20, batch_size=16)
+        parts = (
+            _rows(digits, lenet, 600, 12, "plain", BOTH),
+            _rows(objects, cnn, 1000, 12, "plain"),
+            _rows(scenes, unet, 100, 16, "last level"),
         )
-        tenths, epochs, kernel = (600, 1000, 100), (12, 12, 16), "plain"
-    students, kernels = (digits, objects, pixels), ("plain", kernel, "last level")
-    processes = (("clean room", "4f laboratory"), ("clean room",), ("clean room",))
-    parts = map(_rows, students, teachers, tenths, epochs, kernels, processes)
     return Experiment("compensation", scale, tuple(row for rows in parts for row in rows))
 
 
@@ -56,11 +67,10 @@ def _rows(
     labels: int,
     epochs: int,
     kernel: str,
-    processes: tuple[str, ...],
+    processes: tuple[str, ...] = ("clean room",),
     rates: tuple[float, ...] = (3e-3, 1e-2),
 ) -> tuple[Row, ...]:
     """The teacher; its student, as designed; and the devices of each process."""
-    teacher = replace(teacher, name="teacher", label_smoothings=())
     plain = replace(student, label_smoothings=())
     design = distilled(plain, teacher, "as designed")
     built = partial(

@@ -2,14 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from onnlab.experiments.catalogue.rows import ALPHA, RATES, TEMPERATURES, hybrid_row
+from onnlab.experiments.catalogue.rows import ALPHA, RATES, SLOWER, TEMPERATURES, hybrid_row, teacher_of
 from onnlab.experiments.settings import Experiment, Row
 
 BETAS = (1.0, 5.0)
-SLOWER = (6e-4, 2e-3, 6e-3)
-"""Learning rates for two hidden layers: from 0.012 on they learn nothing."""
 OTHER_WAYS = ("not centred", "raw", "trace", "head", "one projection", "four projections")
 """To compare the kernels of classifiers."""
 OTHER_BETAS = {"raw": (1e-9, 1e-8), "trace": (10.0, 50.0)}
@@ -30,18 +27,18 @@ def ntkd(scale: str) -> Experiment:
     """
     if scale == "chapter":
         few = hybrid_row("mnist-mini", "Hybrid-8", 20, labels=300, rates=(1.2e-2,))
-        teacher = _teacher(few, "LeNet", RATES[1:2], labels=6000, epochs=4, augment="shift")
+        teacher = teacher_of(few, "LeNet", RATES[1:2], labels=6000, epochs=4, augment="shift")
         return Experiment("ntkd", scale, _kernel_rows(few, teacher))
     if scale == "full":
         mnist = hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
         cifar = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip", rates=SLOWER)
         both = ((mnist, "LeNet"), (cifar, "AlexNet"))
-        parts = (_kernel_rows(student, _teacher(student, network)) for student, network in both)
+        parts = (_kernel_rows(student, teacher_of(student, network)) for student, network in both)
         return Experiment("ntkd", scale, tuple(row for part in parts for row in part))
     rows: list[Row] = []
     for labels, epochs in ((2000, 20), (500, 40), (6000, 10)):
         student = hybrid_row("mnist-mini", "Hybrid-8", epochs, labels=labels)
-        teacher = _teacher(student, "LeNet", labels=6000, epochs=12, augment="shift")
+        teacher = teacher_of(student, "LeNet", labels=6000, epochs=12, augment="shift")
         rows += [row for row in _kernel_rows(student, teacher) if row not in rows]
     student = next(row for row in rows if row.kernel is not None)
     rows += [
@@ -49,17 +46,12 @@ def ntkd(scale: str) -> Experiment:
         for kernel in OTHER_WAYS
     ]
     photographs = hybrid_row("cifar10", "Hybrid-16", 20, labels=5000, rates=SLOWER)
-    teacher = _teacher(photographs, "SmallCNN-32", RATES[:1], labels=20_000, epochs=10, augment="shift+flip")
+    teacher = teacher_of(
+        photographs, "SmallCNN-32", RATES[:1], labels=20_000, epochs=10, augment="shift+flip"
+    )
     rows += _kernel_rows(photographs, teacher)
     rows.append(replace(rows[-2], name="NTKD, head", kernel="head"))
     return Experiment("ntkd", scale, tuple(rows))
-
-
-def _teacher(student: Row, network: str, rates: tuple[float, ...] = RATES, **changes: Any) -> Row:
-    """A larger network; it sees what its student sees, but for the changes."""
-    return replace(
-        student, name="teacher", network=network, label_smoothings=(), learning_rates=rates, **changes
-    )
 
 
 def _kernel_rows(student: Row, teacher: Row) -> tuple[Row, ...]:
