@@ -187,7 +187,7 @@ def total(planned: Sequence[Planned]) -> str:
     if "~" in marks:
         text += " Times marked ~ are those of the results that come with the package, on another machine."
     if any(not one.broken for one in untold):
-        text += " --rehearse times rows that never ran."
+        text += " `--rehearse` times rows that never ran."
     return text
 
 

@@ -93,7 +93,7 @@ def test_hours_are_added_and_what_was_never_timed_is_told(two_seeds: Path) -> No
     total = sum(len(row.trials) + 1 for row in TINY.rows)
     assert text.endswith(
         f"{total} runs are missing: 0.00 hours of one core, and {total} runs of rows that were never timed. "
-        "--rehearse times rows that never ran."
+        "`--rehearse` times rows that never ran."
     )
 
 
