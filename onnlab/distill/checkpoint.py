@@ -1,5 +1,6 @@
 """Files of networks: finished ones to share (safetensors), and training runs to go on with."""
 
+import glob
 import hashlib
 import io
 import json
@@ -8,6 +9,7 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from filelock import FileLock
@@ -178,18 +180,29 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 def append_line(path: Path, text: str) -> None:
     """Add a line to a file. Whenever the process is killed, the line is there as a whole or not at all."""
     with FileLock(path.with_name(f".{path.name}.lock")):
+        remove_parts(path)
         before = path.read_bytes() if path.exists() else b""
         write_whole(path, before + text.encode() + b"\n")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is complete at any moment: the old content, then the new."""
-    part = path.with_name(f"{path.name}.part")
+    """Write a file that is complete at any moment: the old content, then the new.
+
+    Of several processes that write it at a time, the one that is done last counts: each has a name of its own
+    for what is not complete.
+    """
+    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_parts(path: Path) -> None:
+    """Remove what was left of a file by writers that were killed. Nobody may be writing it meanwhile."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from onnlab.distill import load_checkpoint, save_checkpoint
+from onnlab.distill.checkpoint import append_line, write_whole
 from tests.distill.helpers import same_weights, toy_model
 
 RECIPE = {"data": "toy", "seed": 3, "accuracy": 0.875, "widths": [4, 8], "schedule": None}
@@ -111,3 +113,25 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         save_checkpoint(path, toy_model(2), RECIPE)
     assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    file, contents = tmp_path / "a", [bytes([number]) * 100_000 for number in range(2)]
+
+    def write(content):
+        for _ in range(60):
+            write_whole(file, content)
+            assert file.read_bytes() in contents
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, contents))  # raises what a writer has raised
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_line_is_added_and_what_a_killed_writer_left_goes(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b"1\n")
+    (tmp_path / "a.jsonl.killed.part").write_bytes(b"1\n2")
+    (tmp_path / "b.jsonl.other.part").write_bytes(b"3\n")
+    append_line(tmp_path / "a.jsonl", "4")
+    assert (tmp_path / "a.jsonl").read_bytes() == b"1\n4\n"
+    assert {file.name for file in tmp_path.glob("*.part")} == {"b.jsonl.other.part"}

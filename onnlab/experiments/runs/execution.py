@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import onnlab
 from onnlab.data import Dataset
 from onnlab.data.sources import SOURCES
+from onnlab.distill import History
 from onnlab.distill.parallel import meet, processes
 from onnlab.experiments.energy import Meter
 from onnlab.experiments.lines import Line
 from onnlab.experiments.runs.images import dataset
 from onnlab.experiments.runs.scoring import scores
-from onnlab.experiments.runs.training import Place, trained, under_way_file, weights_file
+from onnlab.experiments.runs.training import Place, alone_with, trained, under_way_file, weights_file
 from onnlab.experiments.settings import VERSION, Run
 
 
@@ -76,6 +78,20 @@ def commit() -> str | None:
 
 def _results(run: Run, place: Place) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
+    with alone_with(run, place):
+        model, history, spent = _metered(run, place)
+    return {
+        **scores(run, model, history, data, place.device),
+        "epoch": 0 if history is None else history.kept,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **spent,
+        "data_sha256": digest,
+        "data_note": place.data_note or _note(data),
+    }
+
+
+def _metered(run: Run, place: Place) -> tuple[nn.Module, History | None, dict[str, float | None]]:
+    """Train the network of a run; return it with its history, and the seconds and joules that it took."""
     before = [weights_file(other, place) for other in (run.teacher, run.student) if other is not None]
     # Each of several processes meters its own GPU or machine: none of them knows the whole.
     alone = processes() == 1 and all(file.exists() for file in before)
@@ -87,15 +103,8 @@ def _results(run: Run, place: Place) -> dict[str, Any]:
     seconds = 0.0 if history is None else float(history["seconds"].sum())
     if not (run.teacher or run.student):  # what is no epoch counts, too: readings taken once, closed forms
         seconds = max(seconds, elapsed)
-    return {
-        **scores(run, model, history, data, place.device),
-        "epoch": 0 if history is None else history.kept,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seconds": round(seconds, 2),
-        "joules": meter.joules if at_once_and_alone else None,
-        "data_sha256": digest,
-        "data_note": place.data_note or _note(data),
-    }
+    joules = meter.joules if at_once_and_alone else None
+    return model, history, {"seconds": round(seconds, 2), "joules": joules}
 
 
 def _note(data: Dataset) -> str | None:

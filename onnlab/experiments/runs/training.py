@@ -1,11 +1,13 @@
 """The network of a run: built, trained or solved as its settings say, or read back from its file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
 from onnlab.data import Dataset
@@ -20,7 +22,8 @@ from onnlab.distill import (
     load_checkpoint,
     save_checkpoint,
 )
-from onnlab.distill.parallel import is_first, meet
+from onnlab.distill.checkpoint import remove_parts
+from onnlab.distill.parallel import agreed, is_first, meet
 from onnlab.experiments.devices import device
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
 from onnlab.experiments.parts import AUGMENTATIONS, KERNELS, NETWORKS
@@ -107,6 +110,7 @@ def trained(
         history = fit(learner, data, _objective(run, place), **settings)
         if is_first():
             save_checkpoint(weights_file(run, place), model, dict(history.recipe))
+            remove_parts(weights_file(run, place))
         meet()  # the others read that file
     else:
         assert row.process is not None
@@ -118,7 +122,9 @@ def trained(
         settings["channels_last"] = channels_last(model)
         watch(model, theirs)
         history = compensate(model, theirs, _objective(run, place), fraction, **settings)
-    under_way.unlink(missing_ok=True)
+    if is_first():
+        under_way.unlink(missing_ok=True)
+        remove_parts(under_way)
     return model, history
 
 
@@ -165,12 +171,37 @@ def _fixed_batches(row: Row) -> bool:
 
 def _recalled(run: Run, place: Place) -> nn.Module:
     """Return the network of a run that comes before: from its file, or trained now."""
-    if not weights_file(run, place).exists():
-        trained(run, place)
+    with alone_with(run, place):
+        if not agreed(weights_file(run, place).exists()):
+            trained(run, place)
     # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.
     model = fresh(run)
     load_checkpoint(weights_file(run, place), model)
     return model
+
+
+@contextmanager
+def alone_with(run: Run, place: Place) -> Iterator[None]:
+    """Wait until no other process, on this or another machine with the same folder, makes this run.
+
+    Of the processes of a group, the first one holds the lock for all of them. When a process ends, however it
+    ends, its lock is free again.
+    """
+    lock = FileLock(place.folder / f".{run.key}.lock")
+    while not agreed(is_first() and _is_locked(lock)):  # in turns: a group waits for no message so long
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is_locked(lock: FileLock, patience: float = 60) -> bool:
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        return False
+    return True
 
 
 def weights_file(run: Run, place: Place) -> Path:

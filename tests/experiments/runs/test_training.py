@@ -1,6 +1,9 @@
 """Training of one run: what it learns from, and what it is taught by."""
 
+import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,20 @@ from onnlab.experiments import Row, Run, Trial
 from onnlab.experiments.devices import device
 from onnlab.experiments.parts import AUGMENTATIONS
 from onnlab.experiments.runs import training
+from onnlab.experiments.runs.execution import execute
 from onnlab.experiments.runs.images import dataset
-from onnlab.experiments.runs.training import Place, trained
-from tests.experiments.helpers import AGAIN, HYBRID, KD, LINEAR, PIXELS, TAUGHT, TEACHER, first_run
+from onnlab.experiments.runs.training import Place, trained, under_way_file
+from tests.experiments.helpers import (
+    AGAIN,
+    HYBRID,
+    KD,
+    LINEAR,
+    PIXELS,
+    TAUGHT,
+    TEACHER,
+    few_images,
+    first_run,
+)
 
 STUDENT = Run(KD, Trial(1e-3, temperature=4.0), 3, Run(TEACHER, Trial(4e-3), 3))
 
@@ -97,7 +111,7 @@ def test_a_device_learns_again_from_images_of_its_student_and_its_light_stays(
     assert all(torch.equal(call["data"].train.pixels, theirs.pixels) for call in calls)
     # Only what others may ask for is kept: teacher and student.
     kept = {first_run(row).key for row in (TEACHER, HYBRID)}
-    assert {file.stem for file in tmp_path.iterdir()} == kept
+    assert {file.stem for file in tmp_path.glob("[!.]*")} == kept
 
 
 def test_the_teacher_is_trained_once_and_then_taken_from_its_file(tmp_path: Path, seen: list[dict]) -> None:
@@ -134,3 +148,39 @@ def test_a_run_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     trained(STUDENT, Place(tmp_path))
     trained(STUDENT, Place(tmp_path))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def student_and_linear(folder: Path, rate: float) -> tuple[list[dict], list[str]]:
+    """Make two runs when the other process is there, too; return their lines, and what was trained."""
+    trainings, fit = [], training.fit
+
+    def slow(*arguments, checkpoint, **settings):
+        trainings.append(checkpoint.stem)
+        time.sleep(0.5)  # time enough for the other to come
+        return fit(*arguments, checkpoint=checkpoint, **settings)
+
+    (folder / f"{rate}.here").touch()
+    while len(list(folder.glob("*.here"))) < 2:
+        time.sleep(0.01)
+    place = Place(folder / "weights")
+    student = Run(KD, Trial(rate, temperature=4.0), 3, Run(TEACHER, Trial(4e-3), 3))
+    with pytest.MonkeyPatch.context() as patch, few_images():
+        patch.setattr(training, "fit", slow)
+        return [execute(run, place) for run in (student, first_run(LINEAR))], trainings
+
+
+@pytest.mark.slow
+def test_processes_with_one_folder_train_a_teacher_once_and_do_not_disturb_each_other(tmp_path: Path) -> None:
+    linear = first_run(LINEAR)
+    under_way = under_way_file(linear, Place(tmp_path / "weights"))
+    under_way.parent.mkdir()
+    under_way.with_name(f"{under_way.name}.killed.part").write_bytes(b"half of a state")
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        results = list(pool.map(student_and_linear, [tmp_path] * 2, (1e-3, 4e-3)))
+    trainings = [key for _, keys in results for key in keys]
+    assert trainings.count(Run(TEACHER, Trial(4e-3), 3).key) == 1 and trainings.count(linear.key) == 2
+    assert [line["error"] for lines, _ in results for line in lines] == [None] * 4
+    with few_images():
+        alone = execute(linear, Place(tmp_path / "alone"))
+    assert {lines[1]["validation_loss"] for lines, _ in results} == {alone["validation_loss"]}
+    assert {file.suffix for file in under_way.parent.glob("[!.]*")} == {".safetensors"}
