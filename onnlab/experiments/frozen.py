@@ -1,6 +1,7 @@
 """Hybrid networks whose light stays as it was drawn: their back ends learn from readings taken once."""
 
 from dataclasses import replace
+from itertools import chain
 from typing import TypeGuard
 
 import torch
@@ -22,10 +23,11 @@ def is_frozen(model: nn.Module) -> TypeGuard[HybridClassifier]:
 def maps_of(model: HybridClassifier, images: Tensor, device: str = "cpu") -> Tensor:
     """Return what the back end gets to see of images, without noise: ``(n, kernels, *pooled size)``."""
     with torch.no_grad():
-        first = model.pool(model.optics(images[:1].to(device)))
+        parts = (model.pool(model.optics(some.to(device))) for some in images.split(CHUNK))
+        first = next(parts)
         maps = first.new_empty(len(images), *first.shape[1:])  # joining parts would hold them twice
-        for part, some in zip(maps.split(CHUNK), images.split(CHUNK), strict=True):
-            part.copy_(model.pool(model.optics(some.to(device))))
+        for place, part in zip(maps.split(CHUNK), chain([first], parts), strict=True):
+            place.copy_(part)
     return maps
 
 
