@@ -33,7 +33,7 @@ from onnlab.experiments.progress import Progress
 from onnlab.experiments.rehearsal import rehearse
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
-from onnlab.experiments.tables import Gain, TableRow, format_table, gain, table, tables_of
+from onnlab.experiments.tables import Gain, TableRow, gain, tables_of
 from onnlab.experiments.trace import format_trace, runs_of
 
 __all__ = [
@@ -78,7 +78,6 @@ __all__ = [
     "estimated_and_trained",
     "format_estimates",
     "format_plan",
-    "format_table",
     "format_trace",
     "gain",
     "network_cost",
@@ -99,7 +98,6 @@ __all__ = [
     "scores",
     "segmentation",
     "spearman",
-    "table",
     "tables_of",
     "trained_accuracy",
     "verdict",

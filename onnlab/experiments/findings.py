@@ -59,7 +59,7 @@ def _beside(experiment: str, numbers: list[Reported], found: Mapping[Place, Tabl
     columns = list(dict.fromkeys(_where(spot) for spots in places.values() for spot in spots))
     lines = []
     for one in numbers:
-        cells = {_where(spot): _ours(found[spot]) for spot in places[one] if spot in found}
+        cells = {_where(spot): _ours(spot, found[spot]) for spot in places[one] if spot in found}
         name = places[one][0].row.name if places[one] else ""
         ours = [name, *(cells.get(column, "") for column in columns)] if columns else []
         lines.append([one.row, one.table, _article(one), *ours])
@@ -79,9 +79,9 @@ def _article(one: Reported) -> str:
     return str(one) + ("" if one.seeds is None else f" ({one.seeds} seeds)")
 
 
-def _ours(row: TableRow) -> str:
-    labels = "" if row.labels is None else f", {row.labels} labels"
-    return f"{percent(row)} ({row.n} {'seed' if row.n == 1 else 'seeds'}{labels})"
+def _ours(spot: Place, one: TableRow) -> str:
+    labels = "" if spot.row.labels is None else f", {spot.row.labels} labels"
+    return f"{percent(one)} ({one.n} {'seed' if one.n == 1 else 'seeds'}{labels})"
 
 
 def claim_scores(folder: Path, claims: Iterable[Claim] = CLAIMS) -> dict[Place, TableRow]:

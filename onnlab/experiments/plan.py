@@ -9,9 +9,10 @@ from itertools import groupby
 from pathlib import Path
 
 import onnlab
+from onnlab.experiments.choice import chosen_trial, trial_runs
 from onnlab.experiments.lines import REHEARSALS, Line, read, read_rehearsals
 from onnlab.experiments.settings import Experiment, Row, Run, Trial, run_of
-from onnlab.experiments.tables import chosen_trial, group, group_of
+from onnlab.experiments.tables import group, group_of
 from onnlab.networks._text import columns
 
 SHIPPED = Path(onnlab.__file__).parents[1] / "results"
@@ -78,12 +79,11 @@ def walk(experiment: Experiment, seeds: int, known: Mapping[str, Line]) -> Itera
     chosen: dict[Row, Trial] = {}
     for _, level in groupby(sorted(experiment.rows, key=lambda row: row.depth), lambda row: row.depth):
         rows = [row for row in level if chosen.keys() >= set(row.before)]
-        tried = {row: [run_of(row, trial, 0, chosen.__getitem__) for trial in row.trials] for row in rows}
+        tried = {row: trial_runs(row, chosen) for row in rows}
         yield [one for runs in tried.values() for one in runs]
         for row, runs in tried.items():
-            lines = [known[one.key] for one in runs if one.key in known]
-            best = chosen_trial(lines)
-            if best is not None and len(lines) == len(runs):
+            best = chosen_trial(runs, known)
+            if best is not None and all(one.key in known for one in runs):
                 chosen[row] = best
         made = [row for row in rows if row in chosen]
         yield [run_of(row, chosen[row], seed, chosen.__getitem__) for seed in range(1, seeds) for row in made]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from typing import Any
@@ -252,9 +252,22 @@ class Run:
 
     @property
     def key(self) -> str:
-        """Name of the run: 16 hexadecimal digits of the SHA-256 of its settings and of :data:`VERSION`."""
-        text = json.dumps({"version": VERSION, **self.settings}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Name of the run, see :func:`key_of`."""
+        return key_of(self.settings)
+
+
+def key_of(settings: Mapping[str, Any], version: int = VERSION) -> str:
+    """Return the name of the run of these settings: 16 hexadecimal digits of their SHA-256 and the version's.
+
+    Parameters
+    ----------
+    settings : mapping
+        Those of a :class:`Run`, or of the teacher or student in the settings of another.
+    version : int
+        Of the recipe, see :data:`VERSION`.
+    """
+    text = json.dumps({"version": version, **settings}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

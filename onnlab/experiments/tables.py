@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from onnlab.experiments.choice import chosen_trials, trial_runs
 from onnlab.experiments.lines import PIXELS, Line, score
-from onnlab.experiments.settings import BEFORE, TUNED, VERSION, Experiment, Row, Trial, any_run
-from onnlab.networks._text import columns
+from onnlab.experiments.settings import BEFORE, TUNED, VERSION, Experiment, Row, Trial, any_run, run_of
 
 
 @dataclass(frozen=True)
@@ -18,24 +18,16 @@ class TableRow:
 
     Parameters
     ----------
-    experiment, scale, row, data, augment : str
-        What was trained.
-    labels : int or None
-        Number of training images; None for all.
-    process : str or None
-        By which the device was built; None if nothing was.
     trial : Trial
         The one that did best on the validation split with seed 0.
     trials : int
         How many there were to choose from.
-    n : int
-        Number of seeds.
     score : str
         What the numbers are: ``"accuracy"``, or ``"mIoU"`` where each pixel has a label.
-    mean, std : float
-        Of the test score, from 0 to 1; ``std`` with ``n - 1`` in the denominator, NaN for one seed.
     scores : tuple of (int, float)
-        Each seed with its test score.
+        Each seed with its test score, from 0 to 1.
+    keys : tuple of str
+        Of the runs that the scores are of, in the same order.
     device : str
         On which most of the seeds were made, in the name of their lines. What follows is of runs on it alone.
     seconds : float
@@ -48,102 +40,79 @@ class TableRow:
         What is unusual about the data of the runs, if anything.
     """
 
-    experiment: str
-    scale: str
-    row: str
-    data: str
-    labels: int | None
-    process: str | None
-    augment: str
     trial: Trial
     trials: int
-    n: int
     score: str
-    mean: float
-    std: float
     scores: tuple[tuple[int, float], ...]
+    keys: tuple[str, ...]
     device: str
     seconds: float
     fastest: float
     joules: float | None
     notes: tuple[str, ...]
 
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.scores)
 
-def table(lines: Iterable[Line]) -> list[TableRow]:
-    """Return mean, spread and number of seeds for each row, in the order in which rows first appear.
+    @property
+    def mean(self) -> float:
+        """Of the scores."""
+        return statistics.fmean(value for _, value in self.scores)
 
-    Lines belong to one row if they agree in all but the seed and what is tuned, in the settings of teacher
-    and student, too. Of the trials that seed 0 made, the one with the highest validation score counts; among
-    equals the lowest validation loss decides. Lines of the other seeds count if teacher and student had the
-    same trials, too. Runs that failed are left out.
-    """
-    return list(_tabulated(lines).values())
+    @property
+    def std(self) -> float:
+        """Standard deviation of the scores, with ``n - 1`` in the denominator; NaN for one seed."""
+        return statistics.stdev(value for _, value in self.scores) if self.n > 1 else math.nan
 
 
 def tables_of(experiment: Experiment, lines: Iterable[Line]) -> dict[Row, TableRow]:
     """Return the :class:`TableRow` of each declared row of an experiment, in the order of the declaration.
 
-    A row is found by all its settings, its teacher's included. One that has no runs yet is left out, and so
-    are lines of trials that its declaration does not have any more.
+    Rows choose by their depth, teachers first, among the trials that they declare, see
+    :func:`onnlab.experiments.choice.chosen_trials`. What counts of a row are the runs of its chosen trial
+    behind the chosen trials of its teacher and student, one for each seed. So runs of settings that are not
+    declared any more are left out, and students of a teacher that is not the chosen one; and so are runs
+    that failed, and rows whose teacher has no runs.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        Which rows.
+    lines : iterable of dict
+        As :func:`onnlab.experiments.read` returns them, those of teachers and students included.
     """
-    texts = {row: group_of(experiment, row) for row in experiment.rows}
-    trials = {text: row.trials for row, text in texts.items()}
-    found = _tabulated(line for line in lines if trial_of(line) in trials.get(group(line), ()))
-    return {row: found[text] for row, text in texts.items() if text in found}
+    known = {line["key"]: line for line in lines if line["error"] is None}
+    seeds = sorted({line["seed"] for line in known.values()})
+    chosen = chosen_trials(experiment, known)
+    found = {}
+    for row in experiment.rows:
+        if row in chosen:
+            repeated = [run_of(row, chosen[row], seed, chosen.__getitem__) for seed in seeds]
+            tried = [known[one.key] for one in trial_runs(row, chosen) if one.key in known]
+            alike = [known[one.key] for one in repeated if one.key in known]
+            found[row] = _table_row(chosen[row], tried, alike)
+    return found
 
 
-def _tabulated(lines: Iterable[Line]) -> dict[str, TableRow]:
-    groups: dict[str, list[Line]] = {}
-    for line in lines:
-        if line["error"] is None:
-            groups.setdefault(group(line), []).append(line)
-    rows = {}
-    for name, mine in groups.items():
-        best = _chosen(mine)
-        if best is None:
-            continue
-        # Of one seed there may be several runs of a trial: with teachers that were tuned otherwise.
-        wanted = _without(("seed",), best["settings"])
-        alike = [line for line in mine if _without(("seed",), line["settings"]) == wanted]
-        seeds = sorted((line["seed"], score(line, "test")) for line in alike)
-        values = [value for _, value in seeds]
-        device = statistics.mode(line["device"] for line in alike)
-        timed = [line for line in alike if line["device"] == device]
-        joules = [line["joules"] for line in timed if line.get("joules") is not None]
-        first = mine[0]
-        rows[name] = TableRow(
-            experiment=first["experiment"],
-            scale=first["scale"],
-            row=first["row"],
-            data=first["settings"]["data"],
-            labels=first["settings"]["labels"],
-            process=first["settings"].get("process"),
-            augment=first["settings"]["augment"],
-            trial=trial_of(best),
-            trials=len({trial_of(line) for line in mine if line["seed"] == 0}),
-            n=len(values),
-            score="mIoU" if first.keys() >= PIXELS.keys() else "accuracy",
-            mean=statistics.fmean(values),
-            std=statistics.stdev(values) if len(values) > 1 else math.nan,
-            scores=tuple(seeds),
-            device=device,
-            seconds=statistics.fmean(line["seconds"] for line in timed),
-            fastest=min(line["seconds"] for line in mine if line["device"] == device),
-            joules=statistics.fmean(joules) if joules else None,
-            notes=tuple(sorted({line["data_note"] for line in alike if line["data_note"]})),
-        )
-    return rows
-
-
-def chosen_trial(lines: Iterable[Line]) -> Trial | None:
-    """Return the trial that did best on the validation split with seed 0, None if none ran."""
-    best = _chosen(lines)
-    return None if best is None else trial_of(best)
-
-
-def _chosen(lines: Iterable[Line]) -> Line | None:
-    tried = [line for line in lines if line["seed"] == 0 and line["error"] is None]
-    return max(tried, key=lambda line: (score(line, "validation"), -line["validation_loss"]), default=None)
+def _table_row(trial: Trial, tried: Sequence[Line], alike: Sequence[Line]) -> TableRow:
+    """The row whose trials with seed 0 are these, and whose chosen trial has these lines, by seed."""
+    device = statistics.mode(line["device"] for line in alike)
+    timed = [line for line in alike if line["device"] == device]
+    joules = [line["joules"] for line in timed if line.get("joules") is not None]
+    return TableRow(
+        trial=trial,
+        trials=len(tried),
+        score="mIoU" if alike[0].keys() >= PIXELS.keys() else "accuracy",
+        scores=tuple((line["seed"], score(line, "test")) for line in alike),
+        keys=tuple(line["key"] for line in alike),
+        device=device,
+        seconds=statistics.fmean(line["seconds"] for line in timed),
+        fastest=min(line["seconds"] for line in (*tried, *alike) if line["device"] == device),
+        joules=statistics.fmean(joules) if joules else None,
+        notes=tuple(sorted({line["data_note"] for line in alike if line["data_note"]})),
+    )
 
 
 @dataclass(frozen=True)
@@ -232,27 +201,6 @@ def percent(row: TableRow) -> str:
     return f"{100 * row.mean:.2f}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else "")
 
 
-def format_table(rows: Sequence[TableRow]) -> str:
-    """Return the table as text, a line for each row."""
-    head = ("scale", "data", "row", "process", "labels", "augment", "chosen", "score", "test", "seeds")
-    cells = [
-        (
-            row.scale,
-            row.data,
-            row.row,
-            row.process or "none",
-            "all" if row.labels is None else str(row.labels),
-            row.augment,
-            str(row.trial),
-            row.score,
-            f"{row.mean:.2%}" + (f" ± {100 * row.std:.2f}" if row.n > 1 else ""),
-            str(row.n),
-        )
-        for row in rows
-    ]
-    return columns((head, *cells))
-
-
 def group_of(experiment: Experiment, row: Row) -> str:
     """Return the :func:`group` of the lines of a row."""
     settings = any_run(row).settings
@@ -264,11 +212,6 @@ def group(line: Line) -> str:
     """Return a text that two lines share if they belong to the same row."""
     names = {name: line[name] for name in ("experiment", "scale", "row", "version")}
     return json.dumps({**names, **_without((*TUNED, "seed"), line["settings"])}, sort_keys=True)
-
-
-def trial_of(line: Line) -> Trial:
-    """Return what was chosen of the settings that are tuned."""
-    return Trial(**{name: line["settings"].get(name) for name in TUNED})
 
 
 def _without(names: Sequence[str], settings: dict[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from onnlab.experiments.lines import Line, score
-from onnlab.experiments.settings import Experiment, Row
-from onnlab.experiments.tables import group, group_of, percent, tables_of, trial_of
+from onnlab.experiments.settings import BEFORE, TUNED, Experiment, Row, Trial, key_of
+from onnlab.experiments.tables import group, group_of, percent, tables_of
 from onnlab.networks._text import columns
 
 
@@ -17,40 +17,46 @@ def runs_of(experiment: Experiment, row: Row, lines: Iterable[Line]) -> list[Lin
 def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str:
     """Return mean and spread of a row as text, and a line for each of its runs.
 
-    Those with a star are the ones that mean and spread are over; the others are trials that validation did
-    not choose, or failed.
+    Those with a star are the ones that mean and spread are over. The others are trials that validation did
+    not choose, or failed, or had a teacher or student that was not the chosen one. Keys name the runs, and
+    those of their teachers and students.
 
     Parameters
     ----------
     experiment, row
         One of the rows of an experiment.
     lines : iterable of dict
-        As :func:`onnlab.experiments.read` returns them.
+        All of the experiment, as :func:`onnlab.experiments.read` returns them.
     """
-    mine = runs_of(experiment, row, lines)
+    known = list(lines)
+    mine = runs_of(experiment, row, known)
     marks = [f"{value} labels" for value in [row.labels] if value is not None]
     marks += [mark for mark in (row.augment, row.process) if mark not in (None, "none")]
     title = f"{experiment.name} ({experiment.scale}), {', '.join([row.data, row.name, *marks])}"
-    found = tables_of(experiment, mine).get(row)
-    if found is None:
+    found = tables_of(experiment, known).get(row)
+    if not mine:
         return f"{title}: no runs yet"
-    head = ("", "seed", "trial", "validation (%)", "test (%)", "key", "commit")
+    before = [what for what in BEFORE if getattr(row, what) is not None]
+    head = ("", "seed", "trial", "validation (%)", "test (%)", "key", *before, "commit")
     cells = [
         (
-            "*" if line["error"] is None and trial_of(line) == found.trial else "",
+            "*" if found is not None and line["key"] in found.keys else "",
             str(line["seed"]),
-            str(trial_of(line)),
+            str(_trial(line)),
             *(
                 ["failed", "failed"]
                 if line["error"]
                 else [f"{100 * score(line, s):.2f}" for s in ("validation", "test")]
             ),
             line["key"],
+            *(key_of(line["settings"][what], line["version"]) for what in before),
             (line["commit"] or "unknown")[:12],
         )
-        for line in sorted(mine, key=lambda line: (line["seed"], str(trial_of(line))))
+        for line in sorted(mine, key=lambda line: (line["seed"], str(_trial(line))))
     ]
-    return (
-        f"{title}: {found.score} {percent(found)} % over {found.n} of {len(mine)} runs\n"
-        f"{columns((head, *cells))}"
-    )
+    count = "none" if found is None else f"{found.score} {percent(found)} % over {found.n}"
+    return f"{title}: {count} of {len(mine)} runs\n{columns((head, *cells))}"
+
+
+def _trial(line: Line) -> Trial:
+    return Trial(**{name: line["settings"].get(name) for name in TUNED})

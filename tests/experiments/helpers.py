@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from onnlab.data import load
-from onnlab.experiments import Experiment, Row, Run
+from onnlab.experiments import Experiment, Row, Run, Trial
 from onnlab.experiments.catalogue.rows import distilled
 from onnlab.experiments.parts import TASKS
 from onnlab.experiments.runs.images import dataset
 from onnlab.experiments.runs.scoring import pictures_of
-from onnlab.experiments.settings import any_run, run_of
+from onnlab.experiments.settings import run_of
 
 TEACHER = Row(
     name="teacher", network="SmallCNN-8", data="mnist-mini", labels=60, epochs=1, learning_rates=(1e-3, 4e-3)
@@ -53,28 +53,22 @@ def few_images() -> Iterator[None]:
     pictures_of.cache_clear()
 
 
-def made_up(seed: int, test: float, validation: float = 0.5, rate: float = 1e-3, **changes: object) -> dict:
-    """Return a valid line with these numbers."""
-    settings = {
-        "network": "LeNet", "data": "mnist", "epochs": 1, "front": "linear", "labels": None,
-        "augment": "none", "batch_size": 64, "temperature": None, "alpha": None,
-        "learning_rate": rate, "seed": seed, "teacher": None,
-    }  # fmt: skip
+def line_of(run: Run, test: float, validation: float = 0.5, **changes: object) -> dict:
+    """Return a valid line of a run of the experiment ``tiny``, with these numbers."""
     line = {
-        "key": f"{rate}-{seed}", "experiment": "made-up", "scale": "full", "row": "linear", "seed": seed,
-        "version": 1, "settings": settings, "commit": None, "versions": {}, "device": "cpu",
+        "key": run.key, "experiment": "tiny", "scale": "book", "row": run.row.name, "seed": run.seed,
+        "version": 1, "settings": run.settings, "commit": None, "versions": {}, "device": "cpu",
         "data_note": None, "error": None, "test_accuracy": test, "validation_accuracy": validation,
         "validation_loss": 1.0, "epoch": 1, "parameters": 10, "seconds": 0.1, "data_sha256": "0",
     }  # fmt: skip
     return {**line, **changes}
 
 
+def made_up(seed: int, test: float, validation: float = 0.5, rate: float = 1e-3, **changes: object) -> dict:
+    """Return a valid line of ``LINEAR`` with these numbers."""
+    return line_of(Run(LINEAR, Trial(rate), seed), test, validation, **changes)
+
+
 def lines_of(row: Row, accuracies: Iterable[float], **changes: object) -> list[dict]:
-    """Return a valid line of a row, of the experiment ``tiny``, for each accuracy; seeds count from 0."""
-    return [
-        {
-            **made_up(seed, accuracy, **{"experiment": "tiny", "scale": "book", "row": row.name, **changes}),
-            "settings": {**any_run(row).settings, "seed": seed},
-        }
-        for seed, accuracy in enumerate(accuracies)
-    ]
+    """Return a valid line of a row for each accuracy, of first trials; seeds count from 0."""
+    return [line_of(first_run(row, seed), value, **changes) for seed, value in enumerate(accuracies)]

@@ -23,14 +23,14 @@ from onnlab.experiments import (
 )
 from onnlab.experiments.findings import claim_scores, claim_text, figure_of, luck, verdicts_table
 from onnlab.experiments.papers import DIGITS
-from tests.experiments.helpers import KD, LINEAR, TINY, lines_of
+from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, lines_of
 
 ROOT = Path(__file__).parents[2]
 PAIR = Pair(Place(TINY, KD), Place(TINY, LINEAR))
 
 
 def found_for(kd: list[float], linear: list[float]) -> dict[Place, object]:
-    rows = tables_of(TINY, lines_of(KD, kd) + lines_of(LINEAR, linear))
+    rows = tables_of(TINY, lines_of(TEACHER, [0.9]) + lines_of(KD, kd) + lines_of(LINEAR, linear))
     return {Place(TINY, row): one for row, one in rows.items()}
 
 

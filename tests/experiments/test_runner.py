@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from onnlab import cli
-from onnlab.experiments import EXPERIMENTS, Experiment, read, run, runner, table
+from onnlab.experiments import EXPERIMENTS, Experiment, read, run, runner, tables_of
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.runs import execution, training
 from tests.clusters import two_workers
@@ -47,13 +47,13 @@ def test_each_row_gets_the_same_budget_and_a_student_the_teacher_of_its_seed(fin
     for row in TINY.rows:
         mine = [line for line in lines if line["row"] == row.name]
         seeds = [(line["seed"], line["settings"]["learning_rate"]) for line in mine]
-        (chosen,) = (entry.trial.learning_rate for entry in table(lines) if entry.row == row.name)
+        chosen = tables_of(TINY, lines)[row].trial.learning_rate
         assert sorted(seeds) == [*((0, rate) for rate in row.learning_rates), (1, chosen)]
         best = max(mine[:2], key=lambda line: (line["validation_accuracy"], -line["validation_loss"]))
         assert best["settings"]["learning_rate"] == chosen
     taught = [line["settings"] for line in lines if line["row"] == "KD"]
     (rate,) = {settings["teacher"]["learning_rate"] for settings in taught}
-    assert rate == next(entry.trial.learning_rate for entry in table(lines) if entry.row == "teacher")
+    assert rate == tables_of(TINY, lines)[TEACHER].trial.learning_rate
     assert all(settings["teacher"]["seed"] == settings["seed"] for settings in taught)
 
 
@@ -118,7 +118,7 @@ def test_a_failed_run_is_written_down_and_the_others_go_on(
     assert re.search(r"test_runner\.py:\d+ in breaks", error)
     assert str(ROOT) not in error and "test_accuracy" not in lines[0]
     assert any("failed, RuntimeError: the light is off" in text for text in said)
-    assert [row.row for row in table(lines)] == ["teacher"]
+    assert list(tables_of(experiment, lines)) == [TEACHER]
 
     monkeypatch.setattr(training, "build", build)  # what failed is tried again, and only that
     lines = run(experiment, tmp_path, seeds=1, report=lambda text: None)
@@ -148,7 +148,7 @@ def test_a_device_is_built_of_the_student_of_its_seed_and_goes_on_where_it_stopp
     with few_images():
         lines = run(RESCUED, tmp_path, **quiet)
     assert [line["error"] for line in lines] == [None] * (4 * 3 + 2)  # as built there is nothing to choose
-    rows = {row.row: row for row in table(lines)}
+    rows = {row.name: one for row, one in tables_of(RESCUED, lines).items()}
     assert {name: (row.n, row.trials) for name, row in rows.items()} == {
         "teacher": (2, 2), "as designed": (2, 2), "as built": (2, 1), "labels": (2, 2), "KD": (2, 2),
     }  # fmt: skip

@@ -7,68 +7,72 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from onnlab.experiments import TableRow, Trial, format_table, gain, table, tables_of
-from onnlab.experiments.settings import any_run
+from onnlab.experiments import Experiment, Row, TableRow, Trial, gain, tables_of
+from onnlab.experiments.settings import Run, run_of
 from onnlab.experiments.tables import student_t
-from tests.experiments.helpers import KD, LINEAR, TINY, lines_of, made_up
+from tests.experiments.helpers import (
+    AGAIN,
+    BUILT,
+    HYBRID,
+    KD,
+    LINEAR,
+    RESCUED,
+    TEACHER,
+    TINY,
+    line_of,
+    lines_of,
+    made_up,
+)
+
+FIRST, SECOND = LINEAR.trials
+
+
+def table(lines: list[dict]) -> TableRow:
+    """What lines of ``LINEAR`` come to."""
+    return tables_of(TINY, lines)[LINEAR]
 
 
 def test_mean_and_spread_are_those_of_numpy() -> None:
     values = np.random.default_rng(0).uniform(0.8, 1, 5)
-    (row,) = table([made_up(seed, float(value)) for seed, value in enumerate(values)])
+    row = table([made_up(seed, float(value)) for seed, value in enumerate(values)])
     assert row.n == 5 and row.scores == tuple(enumerate(values))
     np.testing.assert_allclose([row.mean, row.std], [values.mean(), values.std(ddof=1)], rtol=1e-12)
 
 
 def test_one_seed_has_no_spread() -> None:
-    (row,) = table([made_up(0, 0.9)])
+    row = table([made_up(0, 0.9)])
     assert (row.n, row.mean) == (1, 0.9) and math.isnan(row.std)
-    assert "90.00%" in format_table([row]) and "±" not in format_table([row])
 
 
 def test_validation_chooses_the_learning_rate_whatever_the_test_says() -> None:
-    lines = [made_up(0, 0.99, 0.6, 1e-2), made_up(0, 0.7, 0.8, 1e-3), made_up(1, 0.9, 0.1, 1e-3)]
-    (row,) = table(lines)
+    lines = [made_up(0, 0.99, 0.6, 4e-3), made_up(0, 0.7, 0.8, 1e-3), made_up(1, 0.9, 0.1, 1e-3)]
+    row = table(lines)
     assert (row.trial, row.trials) == (Trial(1e-3), 2) and row.scores == ((0, 0.7), (1, 0.9))
+    assert row.keys == (lines[1]["key"], lines[2]["key"])
 
 
 def test_of_equal_validation_accuracies_the_lower_loss_chooses() -> None:
-    lines = [made_up(0, 0.9, rate=1e-2, validation_loss=0.3), made_up(0, 0.8, rate=1e-3, validation_loss=0.2)]
-    (row,) = table(lines)
-    assert row.trial == Trial(1e-3)
+    lines = [made_up(0, 0.9, rate=4e-3, validation_loss=0.3), made_up(0, 0.8, rate=1e-3, validation_loss=0.2)]
+    assert table(lines).trial == table(lines[::-1]).trial == Trial(1e-3)
 
 
 def test_temperatures_are_tried_like_learning_rates() -> None:
-    lines = [made_up(0, 0.9, validation) for validation in (0.8, 0.9)]
-    for temperature, line in zip((2.0, 8.0), lines, strict=True):
-        line["settings"]["temperature"] = temperature
-    (row,) = table(lines)
+    hot = replace(KD, learning_rates=(1e-3,), temperatures=(2.0, 8.0))
+    runs = [run_of(hot, trial, 0, lambda row: row.trials[0]) for trial in hot.trials]
+    lines = [line_of(one, 0.9, validation) for one, validation in zip(runs, (0.8, 0.9), strict=True)]
+    row = tables_of(Experiment("tiny", "book", (TEACHER, hot)), [*lines_of(TEACHER, [0.9]), *lines])[hot]
     assert (row.trial, row.trials, row.n) == (Trial(1e-3, None, 8.0), 2, 1)
 
 
 def test_failed_runs_and_rows_without_seed_0_are_left_out() -> None:
     failed = {**made_up(1, 0.5), "error": "ValueError: x"}
-    (row,) = table([made_up(0, 0.9), failed])
-    assert row.n == 1
-    assert table([made_up(1, 0.9)]) == []
-
-
-def test_rows_differ_by_their_teachers_settings_but_not_by_their_teachers_seed() -> None:
-    lines = []
-    for seed, epochs in ((0, 1), (1, 1), (0, 2)):
-        line = made_up(seed, 0.9)
-        line["settings"]["teacher"] = {**line["settings"], "epochs": epochs}
-        lines.append(line)
-    assert [row.n for row in table(lines)] == [2, 1]
+    assert table([made_up(0, 0.9), failed]).n == 1
+    assert tables_of(TINY, [made_up(1, 0.9)]) == {}
 
 
 def rows_with(*accuracies: dict[int, float]) -> list[TableRow]:
     """Rows with these test accuracies by seed."""
-    lines = [
-        [made_up(seed, value, row=str(number)) for seed, value in by_seed.items()]
-        for number, by_seed in enumerate(accuracies)
-    ]
-    return [one for group in lines for one in table(group)]
+    return [table([made_up(seed, value) for seed, value in by_seed.items()]) for by_seed in accuracies]
 
 
 def test_the_gain_is_paired_and_its_interval_is_that_of_scipy() -> None:
@@ -109,70 +113,82 @@ def test_students_distribution_is_that_of_scipy(degrees: int, level: float) -> N
 
 
 def test_declared_rows_are_found_by_all_their_settings() -> None:
-    lines = []
-    for row in TINY.rows:
-        settings = {**any_run(row).settings, "seed": 0}
-        lines.append({**made_up(0, 0.9), "experiment": "tiny", "scale": "book", "row": row.name})
-        lines[-1]["settings"] = settings
-    other = {**lines[1], "settings": {**lines[1]["settings"], "epochs": 7}}
-    found = tables_of(TINY, [lines[1], other, lines[0]])
+    lines = [line for row in TINY.rows[:2] for line in lines_of(row, [0.9])]
+    other = lines_of(replace(LINEAR, epochs=7), [0.1])
+    found = tables_of(TINY, [*other, *reversed(lines)])
     assert list(found) == list(TINY.rows[:2])
-    assert [one.row for one in found.values()] == [row.name for row in TINY.rows[:2]]
+    assert all(one.mean == 0.9 for one in found.values())
 
 
 def test_a_trial_that_is_not_declared_any_more_has_no_say() -> None:
-    lines = lines_of(LINEAR, [0.8, 0.82])
-    settings = {**lines[0]["settings"], "learning_rate": 0.5}
-    dropped = {**lines[0], "settings": settings, "validation_accuracy": 1.0}
-    found = tables_of(TINY, [dropped, *lines])[LINEAR]
-    assert (found.trial, found.trials) == (LINEAR.trials[0], 1) and found.mean == pytest.approx(0.81)
+    dropped = made_up(0, 0.99, validation=1.0, rate=0.5)
+    found = table([dropped, *lines_of(LINEAR, [0.8, 0.82])])
+    assert (found.trial, found.trials) == (FIRST, 1) and found.mean == pytest.approx(0.81)
 
 
-def test_runs_with_a_teacher_of_another_trial_are_not_mixed_in() -> None:
-    """Validation decides between them for seed 0, and so for all seeds; the test score never does."""
-    first = lines_of(KD, [0.8, 0.82])
-    second = [
-        {**line, "test_accuracy": 0.99, "validation_accuracy": 0.4, "settings": {**line["settings"]}}
-        for line in first
-    ]
-    for line in second:
-        line["settings"]["teacher"] = {**line["settings"]["teacher"], "learning_rate": 4e-3}
-    for lines in ([*first, *second], [*second, *first]):
+def behind(row: Row, rates: dict[Row, float], seed: int) -> Run:
+    """The first trial of a row, behind those of the rows before it that have these learning rates."""
+    return run_of(row, row.trials[0], seed, lambda other: Trial(rates[other], *_rest(other)))
+
+
+def _rest(row: Row) -> tuple[float | None, ...]:
+    first = row.trials[0]
+    return first.label_smoothing, first.temperature, first.beta
+
+
+def test_students_of_a_teacher_that_was_not_chosen_are_left_out_however_good_they_are() -> None:
+    """The second trial of the teacher failed, students were made behind the first; tried again, it wins."""
+    first, second = ([behind(KD, {TEACHER: rate}, s) for s in (0, 1)] for rate in TEACHER.learning_rates)
+    old = [line_of(one, 0.99, validation=0.9) for one in first]
+    new = [line_of(one, value, validation=0.4) for one, value in zip(second, (0.8, 0.82), strict=True)]
+    teacher = [line_of(Run(TEACHER, trial, 0), 0.9, 0.5 + k / 10) for k, trial in enumerate(TEACHER.trials)]
+    failed = {**teacher[1], "error": "ValueError: x"}
+    assert tables_of(TINY, [teacher[0], failed, *old])[KD].keys == tuple(line["key"] for line in old)
+    for lines in ([*teacher, *old, *new], [*new, *old, *teacher]):
         found = tables_of(TINY, lines)[KD]
-        assert (found.n, found.scores) == (2, ((0, 0.8), (1, 0.82)))
+        assert found.scores == ((0, 0.8), (1, 0.82)) and found.keys == tuple(line["key"] for line in new)
+    assert KD not in tables_of(TINY, [*teacher, *old])  # nothing was made behind the chosen teacher yet
+    assert KD not in tables_of(TINY, [*old, *new])  # which teacher is chosen is not known
+
+
+def test_devices_of_another_design_are_left_out() -> None:
+    """The design gets other learning rates: its old runs stay in the file, with the devices built of them."""
+    design = replace(HYBRID, learning_rates=(4e-3, 1.6e-2))
+    device, again = (replace(row, student=design) for row in (BUILT, AGAIN))
+    other = Experiment("rescued", "book", (TEACHER, design, device, again))
+    old = [line for row in RESCUED.rows for line in lines_of(row, [0.99, 0.99], validation=0.9)]
+    assert set(tables_of(other, old)) == {TEACHER}
+    new = [line for row in other.rows[1:] for line in lines_of(row, [0.7, 0.72])]
+    found = tables_of(other, [*old, *new])
+    assert {row.name: one.mean for row, one in found.items() if row != TEACHER} == {
+        "as designed": pytest.approx(0.71), "as built": pytest.approx(0.71), "labels": pytest.approx(0.71),
+    }  # fmt: skip
 
 
 def test_seconds_are_a_mean_and_notes_are_kept_once() -> None:
     lines = [made_up(seed, 0.9, seconds=10.0 + seed, data_note="as JPEG") for seed in range(3)]
-    (row,) = table([*lines, made_up(3, 0.9, seconds=15.0)])
+    row = table([*lines, made_up(3, 0.9, seconds=15.0)])
     assert row.seconds == pytest.approx(12) and row.notes == ("as JPEG",)
 
 
 def test_the_fastest_training_counts_whatever_its_trial_and_joules_are_a_mean_of_those_known() -> None:
     lines = [made_up(seed, 0.9, seconds=10.0 + seed) for seed in range(3)]
-    lines.append(made_up(0, 0.8, validation=0.4, rate=0.1, seconds=4.0, joules=900.0))  # was not chosen
-    assert table(lines)[0].fastest == 4 and table(lines)[0].joules is None
+    lines.append(made_up(0, 0.8, validation=0.4, rate=4e-3, seconds=4.0, joules=900.0))  # was not chosen
+    assert table(lines).fastest == 4 and table(lines).joules is None
     told = [made_up(3, 0.9, joules=100.0), made_up(4, 0.9, joules=200.0), made_up(5, 0.9, joules=None)]
-    assert table([*lines, *told])[0].joules == pytest.approx(150)
+    assert table([*lines, *told]).joules == pytest.approx(150)
 
 
 def test_times_and_joules_are_of_one_device_and_scores_of_all() -> None:
     here = [made_up(seed, 0.9, device="cpu", seconds=10.0 + seed, joules=100.0 + seed) for seed in range(3)]
     there = [made_up(seed, 0.8, device="NVIDIA H200", seconds=1.0, joules=900.0) for seed in (3, 4)]
-    there.append(made_up(0, 0.8, validation=0.4, rate=0.1, device="NVIDIA H200", seconds=0.5, joules=800.0))
+    there.append(made_up(0, 0.8, validation=0.4, rate=4e-3, device="NVIDIA H200", seconds=0.5, joules=800.0))
     for lines in ([*here, *there], [*there, *here]):
-        (row,) = table(lines)
+        row = table(lines)
         assert (row.n, row.device) == (5, "cpu") and row.mean == pytest.approx(0.86)
         assert (row.seconds, row.fastest, row.joules) == (11.0, 10.0, 101.0)
-    (row,) = table([*here[:1], *there])
+    row = table([*here[:1], *there])
     assert (row.device, row.seconds, row.fastest, row.joules) == ("NVIDIA H200", 1.0, 0.5, 900.0)
-
-
-def test_the_text_shows_every_row() -> None:
-    text = format_table(table([made_up(0, 0.9), made_up(1, 0.91), made_up(0, 0.8, row="KD")]))
-    head, *rows = text.splitlines()
-    assert head.split()[:3] == ["scale", "data", "row"] and len(rows) == 2
-    assert "90.50% ± 0.71" in rows[0] and "KD" in rows[1]
 
 
 def test_where_pixels_have_labels_the_overlap_chooses_and_is_shown() -> None:
@@ -181,8 +197,7 @@ def test_where_pixels_have_labels_the_overlap_chooses_and_is_shown() -> None:
         pixels = {"test_miou": test, "validation_miou": validation}
         return made_up(seed, 1 - test, 1 - validation, rate, **pixels)
 
-    (row,) = table([line(0, 1e-3, 0.3, 0.2), line(0, 2e-3, 0.6, 0.5), line(1, 2e-3, 0.6, 0.7)])
-    assert (row.trial, row.score, row.mean) == (Trial(2e-3), "mIoU", pytest.approx(0.6))
-    assert "mIoU" in format_table([row])
-    (other,) = table([made_up(0, 0.4)])
+    row = table([line(0, 1e-3, 0.3, 0.2), line(0, 4e-3, 0.6, 0.5), line(1, 4e-3, 0.6, 0.7)])
+    assert (row.trial, row.score, row.mean) == (Trial(4e-3), "mIoU", pytest.approx(0.6))
+    other = table([made_up(0, 0.4)])
     assert other.score == "accuracy"
