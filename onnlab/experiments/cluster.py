@@ -1,4 +1,4 @@
-"""Runs on a cluster: those of several machines at a time, handed out by joblib to Dask."""
+"""Work on a cluster: that of several machines at a time, by Dask."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class ClusterError(Exception):
 def on_cluster(address: str) -> Iterator[None]:
     """Let the workers of a Dask scheduler do what :func:`run` and :func:`onnlab.hardware.sweep` hand out.
 
-    There should be two threads of workers at least: for one, joblib does the work in this process.
+    For a sweep there should be two threads of workers at least: for one, joblib does it in this process.
 
     Parameters
     ----------

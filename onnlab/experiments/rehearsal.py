@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 from onnlab.experiments.extrapolation import Parts, parts_of
 from onnlab.experiments.lines import REHEARSALS, Line, append_rehearsal, read_rehearsals
 from onnlab.experiments.plan import SHIPPED, Planned, plan
 from onnlab.experiments.progress import spoken
-from onnlab.experiments.runs.execution import commit, machinery, traceback_of
+from onnlab.experiments.runs.execution import commit, device_name, machinery, traceback_of
 from onnlab.experiments.settings import Experiment, Row
 from onnlab.experiments.tables import group_of
+from onnlab.experiments.workers import Processes
 
 
 def rehearse(
@@ -56,29 +55,21 @@ def rehearse(
     known = {line["group"]: line for line in read_rehearsals(path)}
     planned = [one for experiment in experiments for one in plan(experiment, out, seeds=1, shipped=shipped)]
     asked = [one for one in planned if not _is_known(one, known)]
-    pool = _process()
-    for number, one in enumerate(asked, start=1):
-        try:
-            result = pool.submit(_measured, measure, one.row, device).result()
-        except BrokenProcessPool as broken:
-            result = {"error": f"{type(broken).__name__}: the process was killed, as if memory ran out"}
-            pool.shutdown()
-            pool = _process()
-        line = {**_names(one), **machinery(device, commit()), "error": None, **result}
-        append_rehearsal(path, line)
-        report(f"[{number}/{len(asked)}] {_sentence(one.row, line)}")
-        known[line["group"]] = line
-    pool.shutdown()
+    made_on = machinery(device_name(device), commit())
+    with Processes(1) as process:
+        done = process.do(partial(_measured, measure=measure, device=device), asked)
+        for number, (one, result) in enumerate(done, start=1):
+            found = {"error": traceback_of(result)} if isinstance(result, Exception) else result
+            line = {**_names(one), **made_on, "error": None, **found}
+            append_rehearsal(path, line)
+            report(f"[{number}/{len(asked)}] {_sentence(one.row, line)}")
+            known[line["group"]] = line
     return list(known.values())
 
 
-def _process() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-
-
-def _measured(measure: Callable[[Row, str], Parts], row: Row, device: str) -> Line:
+def _measured(one: Planned, measure: Callable[[Row, str], Parts], device: str) -> Line:
     try:
-        parts = {name: round(seconds, 3) for name, seconds in measure(row, device).items()}
+        parts = {name: round(seconds, 3) for name, seconds in measure(one.row, device).items()}
     except Exception as error:
         return {"error": traceback_of(error)}
     return {"parts": parts, "seconds": round(math.fsum(parts.values()), 2)}

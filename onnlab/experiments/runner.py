@@ -2,18 +2,17 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from joblib import Parallel, delayed, effective_n_jobs
-
-from onnlab.distill.parallel import agreed, is_first, processes
-from onnlab.experiments.cluster import ClusterError
+from onnlab.distill.parallel import agreed, is_first
 from onnlab.experiments.lines import Line, append, read, score
 from onnlab.experiments.plan import plan, walk
 from onnlab.experiments.progress import Progress, spoken
-from onnlab.experiments.runs.execution import commit, execute
+from onnlab.experiments.runs.execution import commit, execute, failed
 from onnlab.experiments.runs.training import Place
 from onnlab.experiments.settings import Experiment, Run
+from onnlab.experiments.workers import workers
 
 
 def run(
@@ -34,7 +33,8 @@ def run(
     ``s`` is the student with seed ``s``.
 
     Each run becomes a line of ``out/NAME.jsonl`` as soon as it is done. A run that fails does so too, with
-    its traceback, and the others go on; the next call tries it again. Runs are recognised by the hash of
+    its traceback, and the others go on, even if it takes the process down that makes it; the next call tries
+    it again. Runs are recognised by the hash of
     their settings, so that what is there is never made twice. Weights, and trainings that were interrupted,
     are kept in ``out/weights``.
 
@@ -47,8 +47,9 @@ def run(
     seeds : int
         How many seeds, counted from 0.
     jobs : int, optional
-        Runs at a time, each in a process of its own with one thread. Left out, it is what
-        ``joblib.parallel_config`` says, and 1 otherwise.
+        Runs at a time, each in a process of its own with one thread; a script needs
+        ``if __name__ == "__main__":`` for them. Left out, it is what ``joblib.parallel_config`` says, and 1
+        otherwise.
     device : str
         For example ``"cuda"``.
     data_note : str, optional
@@ -73,23 +74,21 @@ def run(
 
     Notes
     -----
-    On a cluster, let joblib hand out the runs, as for :func:`onnlab.hardware.sweep`::
+    On a cluster, let its workers make the runs, as for :func:`onnlab.hardware.sweep`::
 
         with distributed.Client("tcp://HOST:PORT"), joblib.parallel_config(backend="dask"):
             run(experiment, "results")
 
     Lines are written here alone. Weights are shared by the folder ``out``: a worker that does not see it
-    trains the teachers that it needs. A run that dies with its worker is made by another one.
+    trains the teachers that it needs. Two processes that see it never train one network at a time: the second
+    one waits. On a cluster, a run that dies with its worker is made by another one; it has failed once
+    several have died of it.
 
     In :func:`onnlab.distill.process_group` there is one run at a time, and all processes make it together.
     They must all see the folder ``out``. The first one writes the lines and reports.
     """
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
-    if processes() > 1 and effective_n_jobs(jobs) > 1:
-        raise ClusterError(
-            "the processes of torchrun make each run together: leave out --jobs and --dask, or torchrun"
-        )
     progress = progress or Progress(plan(experiment, out, seeds=seeds))
     folder = Path(out).resolve()  # workers may have started elsewhere
     (folder / "weights").mkdir(parents=True, exist_ok=True)
@@ -98,26 +97,23 @@ def run(
     place = Place(folder / "weights", device, commit(), data_note, alone)
     known = agreed({line["key"]: line for line in read(path)})
     mine: list[Run] = []
-    for runs in walk(experiment, seeds, known):
-        missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
-        tasks = (delayed(_execute)(one, place) for one in missing)
-        for one, result in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
-            names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
-            line = agreed({**names, **result})
-            if is_first():
-                append(path, line)
-                report(f"{progress.done(one.row)} {_sentence(one, line)}")
-            known[one.key] = line
-        mine += runs
+    with workers(jobs) as do:
+        for runs in walk(experiment, seeds, known):
+            missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
+            for one, result in do(partial(execute, place=place), missing):
+                names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
+                made_of = failed(one, place, result) if isinstance(result, Exception) else result
+                line = agreed({**names, **made_of})
+                if is_first():
+                    append(path, line)
+                    report(f"{progress.done(one.row)} {_sentence(one, line)}")
+                known[one.key] = line
+            mine += runs
     made = {one.row for one in mine}
     for row in experiment.rows:
         if row not in made and is_first():
             report(f"{row.name} ({row.data}) left out: what it builds on failed")
     return [known[one.key] for one in mine]
-
-
-def _execute(one: Run, place: Place) -> tuple[Run, Line]:
-    return one, execute(one, place)
 
 
 def _sentence(one: Run, line: Line) -> str:

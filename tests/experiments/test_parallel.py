@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from onnlab.experiments import BUDGETS, DEVICES, compare_estimates, estimates, read, run, runner
+from onnlab.experiments import BUDGETS, DEVICES, compare_estimates, estimates, read, run, workers
 from onnlab.experiments.cluster import ClusterError
 from onnlab.experiments.runs import execution, training
 from onnlab.experiments.runs.training import Place
@@ -77,7 +77,7 @@ def test_where_one_fails_and_others_do_not_no_line_is_made(
 def test_jobs_are_not_handed_out_by_processes_that_work_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "processes", lambda: 2)
+    monkeypatch.setattr(workers, "processes", lambda: 2)
     with pytest.raises(ClusterError, match="leave out --jobs and --dask, or torchrun"):
         run(TINY, tmp_path, jobs=2)
 

@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import dask
+import psutil
 import pytest
 
 from onnlab import cli
-from onnlab.experiments import EXPERIMENTS, Experiment, read, run, runner, tables_of
+from onnlab.experiments import EXPERIMENTS, Experiment, Run, read, run, runner, tables_of
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.runs import execution, training
+from onnlab.experiments.runs.training import Place
 from tests.clusters import two_workers
 from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images
 
@@ -59,7 +63,7 @@ def test_each_row_gets_the_same_budget_and_a_student_the_teacher_of_its_seed(fin
 
 def test_a_second_call_makes_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (finished / FILE).read_bytes()
-    monkeypatch.setattr(runner, "execute", None)
+    monkeypatch.setattr(runner, "execute", lambda one, place: pytest.fail("made again"))
     lines = run(TINY, finished, seeds=2, report=lambda text: None)
     assert (finished / FILE).read_bytes() == before
     assert values(lines) == values(read(finished / FILE))
@@ -197,6 +201,84 @@ def test_a_kill_leaves_whole_lines_and_the_next_call_goes_on(tmp_path: Path) -> 
     assert lines == read(tmp_path / FILE) and not list(tmp_path.glob("weights/*.state"))
 
 
+DEADLY = replace(LINEAR, name="deadly", labels=61, learning_rates=(1e-3,))
+HARMLESS = [replace(DEADLY, name="harmless", labels=labels) for labels in (62, 63, 64)]
+MIXED = Experiment("tiny", "book", (DEADLY, *HARMLESS))
+
+
+def killed_by_deadly(one: Run, place: Place) -> dict:
+    """Make a run, or run out of memory, as the system ends that."""
+    if one.row.name == "deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return execution.execute(one, place)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+def test_a_run_that_kills_its_process_has_failed_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "execute", killed_by_deadly)
+    said: list[str] = []
+    with few_images():
+        lines = run(MIXED, tmp_path, seeds=1, jobs=2, report=said.append)
+    assert [line["error"] for line in lines][1:] == [None] * 3
+    assert lines[0]["error"] == "WorkerDied: the process ended with exit code -9, as if memory ran out"
+    assert {line["key"]: line for line in lines} == {line["key"]: line for line in read(tmp_path / FILE)}
+    assert sum("deadly" in text and "failed, WorkerDied" in text for text in said) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+def test_a_run_that_kills_workers_of_a_cluster_has_failed_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "execute", killed_by_deadly)
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        two_workers() as client,
+        on_cluster(client.scheduler.address),
+    ):
+        lines = run(MIXED, tmp_path, seeds=1, report=lambda text: None)
+    assert len(lines) == 4 and lines[0]["error"].startswith("KilledWorker: ")
+    # A run that waited at the worker that died may be suspected, too; the next call tries both again.
+    assert sum(line["error"] is None for line in lines) >= 2
+
+
+SLOW = replace(TINY, rows=(replace(LINEAR, epochs=2000, learning_rates=(1e-3, 2e-3)),))
+STOPPED = """
+import sys
+from onnlab import cli
+from onnlab.experiments import EXPERIMENTS
+from tests.experiments.test_runner import SLOW
+EXPERIMENTS["sclc"] = lambda scale: SLOW
+sys.exit(cli.main(["reproduce", "sclc", "--jobs", "2", "--out", {folder!r}]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_worker_outlives_the_command(sent: signal.Signals, status: int, tmp_path: Path) -> None:
+    script = STOPPED.format(folder=str(tmp_path))
+    command = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(list(tmp_path.glob("weights/*.state"))) == 2 or command.poll() is not None)
+    workers = psutil.Process(command.pid).children(recursive=True)
+    assert len(workers) >= 2
+    command.send_signal(sent)
+    _, said = command.communicate()  # which ends when nobody has standard error any more
+    assert command.returncode == status
+    assert ("interrupted; the same command goes on from here" in said) == (sent == signal.SIGTERM)
+    wait_for(lambda: not any(map(psutil.Process.is_running, workers)))
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    patience = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
 def test_a_cluster_that_loses_a_worker_gives_each_run_once_and_as_one_process_does(tmp_path: Path) -> None:
@@ -224,7 +306,7 @@ def test_the_command_hands_out_runs_to_a_cluster(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
-    monkeypatch.setattr(runner, "_execute", _by_a_worker)
+    monkeypatch.setattr(runner, "execute", _by_a_worker)
     with two_workers() as client:
         arguments = ["reproduce", "sclc", "--seeds", "2", "--out", str(tmp_path), "--dask"]
         assert cli.main([*arguments, client.scheduler.address]) == 0
@@ -236,7 +318,7 @@ def test_the_command_hands_out_runs_to_a_cluster(
 
 def _by_a_worker(one, place):
     line = execution.execute(one, place)
-    return one, {**line, "versions": {**line["versions"], "pid": os.getpid()}}
+    return {**line, "versions": {**line["versions"], "pid": os.getpid()}}
 
 
 def test_a_cluster_that_is_not_there_is_told_in_a_sentence(

@@ -28,32 +28,42 @@ def execute(run: Run, place: Place) -> Line:
 
     A run that fails is a result, too: its traceback becomes the ``error``. Only an interruption gets through.
     """
-    line: Line = {
+    device = place.device
+    try:
+        device = device_name(place.device)
+        place.folder.mkdir(parents=True, exist_ok=True)  # on another machine it may be missing
+        torch.set_num_threads(1)  # the runs share the processor, and results depend on the number of threads
+        return {**_head(run, place, device), **_results(run, place)}
+    except Exception as error:
+        meet()  # raises, and ends all, where the others did not fail alike
+        return {**_head(run, place, device), "error": traceback_of(error)}
+
+
+def failed(run: Run, place: Place, error: Exception) -> Line:
+    """Return what :func:`execute` would, of a run whose process or machine failed instead."""
+    return {**_head(run, place, place.device), "error": traceback_of(error)}
+
+
+def _head(run: Run, place: Place, device: str) -> Line:
+    return {
         "key": run.key,
         "seed": run.seed,
         "version": VERSION,
         "settings": run.settings,
-        **machinery(place.device, place.commit),
+        **machinery(device, place.commit),
         "data_note": place.data_note,
         "error": None,
     }
-    place.folder.mkdir(parents=True, exist_ok=True)  # on another machine it may be missing
-    torch.set_num_threads(1)  # the runs share the processor, and results depend on the number of threads
-    try:
-        return {**line, **_results(run, place)}
-    except Exception as error:
-        meet()  # raises, and ends all, where the others did not fail alike
-        return {**line, "error": traceback_of(error)}
 
 
 def machinery(device: str, commit: str | None) -> dict[str, Any]:
-    """Return what a line says of the code and the machine."""
+    """Return what a line says of the code and the machine, whose device has this name."""
     versions = {
         "onnlab": onnlab.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-    return {"commit": commit, "versions": versions, "device": _device_name(device)}
+    return {"commit": commit, "versions": versions, "device": device}
 
 
 def commit() -> str | None:
@@ -115,7 +125,8 @@ def _note(data: Dataset) -> str | None:
     return data.credit.removeprefix(source.credit).removeprefix("; ") or None
 
 
-def _device_name(device: str) -> str:
+def device_name(device: str) -> str:
+    """Return the name of a GPU, or ``cpu``, and how many work together."""
     name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
     return name if processes() == 1 else f"{processes()} x {name}"
 
