@@ -1,12 +1,15 @@
 """``onnlab reproduce``, ``trace`` and ``estimates``: experiments, and the runs behind their tables."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from onnlab.commands.common import CommandError, count
+import torch
+
+from onnlab.commands.common import CommandError, count, ended_as_by_ctrl_c
 from onnlab.distill import is_first, process_group
 from onnlab.distill.parallel import processes
 from onnlab.experiments import (
@@ -77,17 +80,32 @@ def add_workers(command: argparse.ArgumentParser, what: str) -> None:
 @contextmanager
 def workers(options: argparse.Namespace) -> Iterator[int | None]:
     """Give the jobs that were asked for; None on a cluster, which decides for itself."""
-    if options.dask is None:
-        yield options.jobs
-    else:
-        with on_cluster(options.dask):
-            yield None
+    with ExitStack() as stack:
+        if processes() == 1:  # torchrun ends its processes by itself
+            stack.enter_context(ended_as_by_ctrl_c())
+        if options.dask is not None:
+            stack.enter_context(on_cluster(options.dask))
+        yield options.jobs if options.dask is None else None
 
 
 def tell(text: str) -> None:
     """Print progress where it does not mix with the tables."""
     if is_first():
         print(text, file=sys.stderr, flush=True)
+
+
+def check_device(options: argparse.Namespace) -> None:
+    """Raise unless the device is there. Those of a cluster are its workers', who tell by failed runs."""
+    name = options.device
+    wanted = re.fullmatch(r"cpu|cuda(:(?P<number>\d+))?", name)
+    if wanted is None:
+        raise CommandError(f"--device must be cpu or cuda, got {name!r}")
+    there = torch.cuda.device_count()
+    if name != "cpu" and options.dask is None and int(wanted["number"] or 0) >= there:
+        raise CommandError(
+            f"--device must be there, but PyTorch finds {there} GPUs and {name!r} was asked for; "
+            "leave it out to compute on the CPU"
+        )
 
 
 def experiment_name(text: str) -> str:
@@ -103,6 +121,7 @@ def reproduce(options: argparse.Namespace) -> int:
 
     The exit status is 1 if runs failed.
     """
+    check_device(options)
     names = dict.fromkeys(options.names)
     experiments = [EXPERIMENTS[name](options.scale) for name in names if name in EXPERIMENTS]
     if options.rehearse:
