@@ -10,7 +10,7 @@ from onnlab.commands.data import add_data
 from onnlab.commands.experiments import add_estimates, add_reproduce, add_trace
 from onnlab.commands.export import add_export
 from onnlab.data import DataError
-from onnlab.experiments import ClusterError
+from onnlab.experiments import ClusterError, LineError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         status: int | None = options.run(options)
-    except (DataError, CommandError, ClusterError) as error:
+    except (DataError, CommandError, ClusterError, LineError) as error:
         print(f"onnlab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

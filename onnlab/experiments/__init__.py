@@ -25,7 +25,7 @@ from onnlab.experiments.estimates import (
     trained_accuracy,
 )
 from onnlab.experiments.extrapolation import parts_of
-from onnlab.experiments.lines import append, check_line, check_rehearsal, read, read_rehearsals
+from onnlab.experiments.lines import LineError, append, check_line, check_rehearsal, read, read_rehearsals
 from onnlab.experiments.papers import CONSUMPTIONS, REPORTED, Consumption, Reported, reported
 from onnlab.experiments.places import Place, place, scores
 from onnlab.experiments.plan import Planned, format_plan, plan, walk
@@ -56,6 +56,7 @@ __all__ = [
     "Experiment",
     "Gain",
     "Laboratory",
+    "LineError",
     "Meter",
     "Pair",
     "Place",

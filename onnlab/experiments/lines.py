@@ -10,6 +10,11 @@ from onnlab.distill.checkpoint import append_line
 
 Line = dict[str, Any]
 
+
+class LineError(ValueError):
+    """A file of results or rehearsals holds a broken line; the text says where, and what to do."""
+
+
 FIELDS: dict[str, tuple[type, ...]] = {
     "key": (str,),
     "experiment": (str,),
@@ -129,7 +134,7 @@ def read(path: Path) -> list[Line]:
 
     Raises
     ------
-    ValueError
+    LineError
         If a line is not as it has to be. The message names its number.
     """
     return _read(path, check_line, "key")
@@ -140,7 +145,7 @@ def read_rehearsals(path: Path) -> list[Line]:
 
     Raises
     ------
-    ValueError
+    LineError
         As :func:`read`.
     """
     return _read(path, check_rehearsal, "group")
@@ -150,12 +155,12 @@ def _read(path: Path, check: Callable[[object], None], key: str) -> list[Line]:
     if not path.exists():
         return []
     lines: dict[str, Line] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             line = json.loads(text)
             check(line)
         except ValueError as error:
-            raise ValueError(f"{path.name}, line {number}: {error}; mend or remove that line") from error
+            raise LineError(f"{path}, line {number}: {error}; mend or remove that line") from error
         lines[line[key]] = line
     return list(lines.values())
 

@@ -103,7 +103,9 @@ def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path =
     Raises
     ------
     ValueError
-        If ``seeds`` is below 1, or the file of results holds a broken line.
+        If ``seeds`` is below 1.
+    LineError
+        If a file of results holds a broken line.
     """
     folders = (Path(out), shipped)
     here, elsewhere = (_whole(folder / f"{experiment.name}.jsonl") for folder in folders)

@@ -47,7 +47,7 @@ def rehearse(
 
     Raises
     ------
-    ValueError
+    LineError
         If a file of results holds a broken line.
     """
     Path(out).mkdir(parents=True, exist_ok=True)

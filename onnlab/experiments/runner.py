@@ -68,7 +68,9 @@ def run(
     Raises
     ------
     ValueError
-        If ``seeds`` or ``jobs`` is below 1, or the file of results holds a broken line.
+        If ``seeds`` or ``jobs`` is below 1.
+    LineError
+        If a file of results holds a broken line.
     ClusterError
         If there are several jobs in a process group.
 

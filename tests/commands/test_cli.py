@@ -1,5 +1,7 @@
 """The command line as a whole: how it begins, and how it ends."""
 
+import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -8,6 +10,7 @@ import pytest
 
 from onnlab import cli
 from onnlab.commands import data
+from onnlab.commands.common import ended_as_by_ctrl_c
 
 
 def test_an_interruption_is_no_traceback(folder, monkeypatch, capsys):
@@ -65,3 +68,21 @@ def test_the_command_and_the_module_are_the_same(folder):
     assert command.load() is cli.main
     done = subprocess.run([sys.executable, "-m", "onnlab", "data", "path"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{folder}\n"), done.stderr
+
+
+@pytest.mark.parametrize(("device", "said"), [("cuda:99", "PyTorch finds"), ("cpu:x", "must be cpu or cuda")])
+@pytest.mark.parametrize("more", [[], ["--rehearse"]])
+def test_a_device_that_is_not_there_is_told_before_anything_is_made(device, said, more, tmp_path, capsys):
+    assert cli.main(["reproduce", "sclc", "--device", device, "--out", str(tmp_path / "new"), *more]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("onnlab: --device must be") and said in line and repr(device) in line
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="Windows has no such signals")
+def test_sigterm_interrupts_a_block_and_means_afterwards_what_it_did():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), ended_as_by_ctrl_c():
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+    assert signal.getsignal(signal.SIGTERM) is before

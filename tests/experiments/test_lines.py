@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from onnlab.experiments import EXPERIMENTS, append, check_line, read
+from onnlab import cli
+from onnlab.experiments import EXPERIMENTS, LineError, append, check_line, read
 from tests.experiments.helpers import made_up
 
 ROOT = Path(__file__).parents[2]
@@ -67,12 +68,26 @@ def test_a_broken_line_is_refused(line: object, said: str, tmp_path: Path) -> No
         assert not (tmp_path / "e.jsonl").exists()
 
 
-@pytest.mark.parametrize("text", ['{"key": "a"}', '{"key": ', "", "3"])
-def test_a_broken_line_in_a_file_is_named(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [b'{"key": "a"}', b'{"key": ', b"", b"3", b'{"key": "\xff"}'])
+def test_a_broken_line_in_a_file_is_named(text: bytes, tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
-    path.write_text(json.dumps(made_up(0, 0.9)) + "\n" + text + "\n")
-    with pytest.raises(ValueError, match=r"e\.jsonl, line 2: .*mend or remove"):
+    path.write_bytes(json.dumps(made_up(0, 0.9)).encode() + b"\n" + text + b"\n")
+    with pytest.raises(LineError, match=r"e\.jsonl, line 2: .*mend or remove"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    "command", [["trace", "sclc"], ["reproduce", "sclc"], ["reproduce", "sclc", "--dry-run"]]
+)
+def test_a_broken_line_is_told_by_the_command_in_one_line(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "sclc.jsonl").write_text("{\n")
+    assert cli.main([*command, "--out", str(tmp_path)]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"onnlab: {tmp_path / 'sclc.jsonl'}, line 1: ") and said.endswith(
+        "remove that line"
+    )
 
 
 def test_a_kill_while_a_line_is_written_leaves_the_file_as_it_was(

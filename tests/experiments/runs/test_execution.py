@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from onnlab.data import load
 from onnlab.data.sources import SOURCES
@@ -70,3 +71,15 @@ def test_an_interruption_gets_through(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_commit_says_if_there_are_changes() -> None:
     found = commit()
     assert found is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", found)
+
+
+def test_a_machine_without_the_device_fails_its_run_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_gpu(device: str) -> str:
+        raise RuntimeError("Found no NVIDIA driver on your system")
+
+    monkeypatch.setattr(torch.cuda, "get_device_name", no_gpu)
+    line = execute(first_run(LINEAR), Place(tmp_path, device="cuda"))
+    check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
+    assert line["device"] == "cuda" and line["error"].endswith("Found no NVIDIA driver on your system")
