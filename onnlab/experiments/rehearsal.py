@@ -12,7 +12,7 @@ from onnlab.experiments.progress import spoken
 from onnlab.experiments.runs.execution import commit, device_name, machinery, traceback_of
 from onnlab.experiments.settings import Experiment, Row
 from onnlab.experiments.tables import group_of
-from onnlab.experiments.workers import Processes
+from onnlab.experiments.workers import hand_out
 
 
 def rehearse(
@@ -56,14 +56,13 @@ def rehearse(
     planned = [one for experiment in experiments for one in plan(experiment, out, seeds=1, shipped=shipped)]
     asked = [one for one in planned if not _is_known(one, known)]
     made_on = machinery(device_name(device), commit())
-    with Processes(1) as process:
-        done = process.do(partial(_measured, measure=measure, device=device), asked)
-        for number, (one, result) in enumerate(done, start=1):
-            found = {"error": traceback_of(result)} if isinstance(result, Exception) else result
-            line = {**_names(one), **made_on, "error": None, **found}
-            append_rehearsal(path, line)
-            report(f"[{number}/{len(asked)}] {_sentence(one.row, line)}")
-            known[line["group"]] = line
+    done = hand_out(partial(_measured, measure=measure, device=device), asked, None, alone=True)
+    for number, (one, result) in enumerate(done, start=1):
+        found = {"error": traceback_of(result)} if isinstance(result, Exception) else result
+        line = {**_names(one), **made_on, "error": None, **found}
+        append_rehearsal(path, line)
+        report(f"[{number}/{len(asked)}] {_sentence(one.row, line)}")
+        known[line["group"]] = line
     return list(known.values())
 
 

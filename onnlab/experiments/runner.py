@@ -12,7 +12,7 @@ from onnlab.experiments.progress import Progress, spoken
 from onnlab.experiments.runs.execution import commit, execute, failed
 from onnlab.experiments.runs.training import Place
 from onnlab.experiments.settings import Experiment, Run
-from onnlab.experiments.workers import workers
+from onnlab.experiments.workers import hand_out
 
 
 def run(
@@ -34,9 +34,8 @@ def run(
 
     Each run becomes a line of ``out/NAME.jsonl`` as soon as it is done. A run that fails does so too, with
     its traceback, and the others go on, even if it takes the process down that makes it; the next call tries
-    it again. Runs are recognised by the hash of
-    their settings, so that what is there is never made twice. Weights, and trainings that were interrupted,
-    are kept in ``out/weights``.
+    it again. Runs are recognised by the hash of their settings, so that what is there is never made twice.
+    Weights, and trainings that were interrupted, are kept in ``out/weights``.
 
     Parameters
     ----------
@@ -47,9 +46,8 @@ def run(
     seeds : int
         How many seeds, counted from 0.
     jobs : int, optional
-        Runs at a time, each in a process of its own with one thread; a script needs
-        ``if __name__ == "__main__":`` for them. Left out, it is what ``joblib.parallel_config`` says, and 1
-        otherwise.
+        Runs at a time, each in a process of its own with one thread. Left out, it is what
+        ``joblib.parallel_config`` says, and 1 otherwise.
     device : str
         For example ``"cuda"``.
     data_note : str, optional
@@ -99,18 +97,17 @@ def run(
     place = Place(folder / "weights", device, commit(), data_note, alone)
     known = agreed({line["key"]: line for line in read(path)})
     mine: list[Run] = []
-    with workers(jobs) as do:
-        for runs in walk(experiment, seeds, known):
-            missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
-            for one, result in do(partial(execute, place=place), missing):
-                names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
-                made_of = failed(one, place, result) if isinstance(result, Exception) else result
-                line = agreed({**names, **made_of})
-                if is_first():
-                    append(path, line)
-                    report(f"{progress.done(one.row)} {_sentence(one, line)}")
-                known[one.key] = line
-            mine += runs
+    for runs in walk(experiment, seeds, known):
+        missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
+        for one, result in hand_out(partial(execute, place=place), missing, jobs):
+            names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
+            made_of = failed(one, place, result) if isinstance(result, Exception) else result
+            line = agreed({**names, **made_of})
+            if is_first():
+                append(path, line)
+                report(f"{progress.done(one.row)} {_sentence(one, line)}")
+            known[one.key] = line
+        mine += runs
     made = {one.row for one in mine}
     for row in experiment.rows:
         if row not in made and is_first():
