@@ -21,7 +21,7 @@ from onnlab.experiments.papers import REPORTED, SCLC, TANGENT, Reported
 from onnlab.experiments.places import Place, scores
 from onnlab.experiments.plan import hours, plan, total
 from onnlab.experiments.report import gain_cells
-from onnlab.experiments.tables import TableRow, gain, percent
+from onnlab.experiments.tables import TableRow, gain, paired, percent
 from onnlab.networks._text import markdown_table
 
 
@@ -128,7 +128,7 @@ def _pair_cells(pair: Pair, found: Mapping[Place, TableRow]) -> list[str]:
     one = gain(found[pair.better], found[pair.worse])
     where = f"[{pair}](#{figure_of(pair.better)})"
     where += f"; claimed: above {_digits(100 * pair.margin)}" if pair.margin else ""
-    shares = (percent(found[spot]) for spot in (pair.better, pair.worse))
+    shares = map(percent, paired(found[pair.better], found[pair.worse]))
     mean, interval, _ = gain_cells(one)
     return [where, *shares, f"{mean} ({interval})", str(one.n), f"**{verdict(one, pair.margin)}**"]
 

@@ -4,7 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onnlab.experiments.choice import chosen_trials, trial_runs
@@ -140,6 +140,31 @@ class Gain:
         return self.low > 0 or self.high < 0
 
 
+def paired(better: TableRow, worse: TableRow) -> tuple[TableRow, TableRow]:
+    """Return two rows with the scores of those seeds alone that both have, of which :func:`gain` is.
+
+    Raises
+    ------
+    ValueError
+        If the rows have no seed in common.
+    """
+    common = dict(better.scores).keys() & dict(worse.scores).keys()
+    if not common:
+        seeds = " and ".join(str(sorted(dict(one.scores))) for one in (better, worse))
+        raise ValueError(
+            f"better and worse must have a seed in common, got {seeds}; run both with the same seeds"
+        )
+    first, second = (
+        replace(
+            one,
+            scores=tuple(pair for pair in one.scores if pair[0] in common),
+            keys=tuple(key for key, (seed, _) in zip(one.keys, one.scores, strict=True) if seed in common),
+        )
+        for one in (better, worse)
+    )
+    return first, second
+
+
 def gain(better: TableRow, worse: TableRow, level: float = 0.95) -> Gain:
     r"""Return the gain in the test score of one row over another, paired over their seeds.
 
@@ -156,14 +181,9 @@ def gain(better: TableRow, worse: TableRow, level: float = 0.95) -> Gain:
     -----
     Source: Student (1908), DOI 10.1093/biomet/6.1.1.
     """
-    first, second = dict(better.scores), dict(worse.scores)
-    differences = [first[seed] - second[seed] for seed in first if seed in second]
+    first, second = (dict(one.scores) for one in paired(better, worse))
+    differences = [first[seed] - second[seed] for seed in first]
     n = len(differences)
-    if n == 0:
-        raise ValueError(
-            f"better and worse must have a seed in common, got {sorted(first)} and {sorted(second)}; "
-            "run both with the same seeds"
-        )
     mean = statistics.fmean(differences)
     if n == 1:
         return Gain(mean, -math.inf, math.inf, n)

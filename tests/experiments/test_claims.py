@@ -10,6 +10,7 @@ from scipy import stats
 
 from onnlab.experiments import (
     CLAIMS,
+    Claim,
     Gain,
     Pair,
     Place,
@@ -114,6 +115,12 @@ def test_a_claim_shows_the_article_and_then_what_the_lines_say() -> None:
     assert shown.replace("-", "−") in line and "(#fig-results-ntkd-book-mnist-mini)" in line
     assert "| article, MNIST | 97.3 ± 0.6 | 95.9 ± 0.6 | +1.4 | 5 | reported |" in text
     assert "In the article, *NTKD* against *KD*. In our rows of `ntkd` and `segmentation`, *NTKD*" in text
+
+
+def test_the_means_of_a_claim_are_over_the_seeds_of_its_gain() -> None:
+    one = Claim("made-up", "It is so.", "ch01_waves", (PAIR,))
+    text = claim_text(one, found_for([0.95, 0.96, 0.97], [0.90, 0.92]))
+    assert "| 95.50 ± 0.71 | 91.00 ± 1.41 | +4.50 (" in text and "| 2 | **" in text
 
 
 def test_a_bound_is_the_distance_that_the_article_reports() -> None:

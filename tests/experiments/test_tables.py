@@ -9,7 +9,7 @@ from scipy import stats
 
 from onnlab.experiments import Experiment, Row, TableRow, Trial, gain, tables_of
 from onnlab.experiments.settings import Run, run_of
-from onnlab.experiments.tables import student_t
+from onnlab.experiments.tables import paired, student_t
 from tests.experiments.helpers import (
     AGAIN,
     BUILT,
@@ -100,10 +100,17 @@ def test_only_seeds_that_both_rows_have_are_paired() -> None:
     assert (one.n, one.low, one.high, one.clear) == (1, -math.inf, math.inf, False)
 
 
+def test_paired_rows_have_the_scores_of_the_common_seeds() -> None:
+    first, second = rows_with({0: 0.9, 1: 0.8, 2: 0.1}, {0: 0.8, 1: 0.7, 3: 0.99})
+    one, other = paired(first, second)
+    assert one.scores == ((0, 0.9), (1, 0.8)) and one.keys == first.keys[:2]
+    assert other.scores == ((0, 0.8), (1, 0.7)) and one.mean - other.mean == pytest.approx(0.1)
+
+
 def test_rows_without_a_common_seed_have_no_gain() -> None:
     first, second = rows_with({0: 0.9, 1: 0.8}, {0: 0.9})
     with pytest.raises(ValueError, match=r"must have a seed in common, got \[0, 1\] and \[2\]"):
-        gain(first, replace(second, scores=((2, 0.9),)))
+        gain(first, replace(second, scores=((2, 0.9),), keys=second.keys[:1]))
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 30])
