@@ -79,6 +79,9 @@ class Claim:
         Our rows that speak of it.
     reported : tuple of (Reported, Reported)
         The paper's own numbers for the two rows, the better one first.
+    beside : tuple of Pair
+        One for each of ``pairs``, in their order, that shows what else would do as much; or none. Their
+        verdicts do not count for the claim.
     """
 
     name: str
@@ -86,6 +89,14 @@ class Claim:
     source: str
     pairs: tuple[Pair, ...]
     reported: tuple[tuple[Reported, Reported], ...] = ()
+    beside: tuple[Pair, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Pair, ...]:
+        """All pairs, each followed by that beside it."""
+        if not self.beside:
+            return self.pairs
+        return tuple(pair for both in zip(self.pairs, self.beside, strict=True) for pair in both)
 
 
 def outcome(pair: Pair, found: Mapping[Place, TableRow]) -> Gain | None:
@@ -278,7 +289,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "rescue-near", "With kernels, a device comes as near to its design as in the article.", TANGENT,
-        _devices("NTKD", "as designed", NEAR), CLOSE,
+        _devices("NTKD", "as designed", NEAR), CLOSE, _devices("labels", "as designed", NEAR),
     ),
 )  # fmt: skip
 """What stands on the page *What held, and what did not*."""

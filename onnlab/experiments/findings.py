@@ -86,7 +86,7 @@ def _ours(spot: Place, one: TableRow) -> str:
 
 def claim_scores(folder: Path, claims: Iterable[Claim] = CLAIMS) -> dict[Place, TableRow]:
     """Return mean and spread of every row that claims speak of, from the lines in a folder."""
-    spots = (spot for one in claims for pair in one.pairs for spot in (pair.better, pair.worse))
+    spots = (spot for one in claims for pair in one.shown for spot in (pair.better, pair.worse))
     return scores(spots, folder)
 
 
@@ -99,9 +99,12 @@ def claim_text(one: Claim, found: Mapping[Place, TableRow]) -> str:
     told = [f"**{one.says}** ({source})"]
     told += [f"In the article, {_against(theirs)}."] if theirs else []
     told.append(f"In our rows of {experiments}, {_against(ours)}.")
+    beside = [(pair.better.row.name, pair.worse.row.name) for pair in one.beside]
+    told += [f"Beside each of them, {_against(beside)}, to the same bound."] if beside else []
     lines = [_reported_cells(first, second) for first, second in one.reported]
-    lines += [_pair_cells(pair, found) for pair in one.pairs if outcome(pair, found) is not None]
-    waiting = [str(pair) for pair in one.pairs if outcome(pair, found) is None]
+    names = {pair: f", *{pair.better.row.name}*" if one.beside else "" for pair in one.shown}
+    lines += [_pair_cells(pair, names[pair], found) for pair in names if outcome(pair, found) is not None]
+    waiting = [f"{pair}{name}" for pair, name in names.items() if outcome(pair, found) is None]
     head = ["", "Row (%)", "Against (%)", "Gain in points (95 % interval)", "Seeds", "Verdict"]
     parts = [" ".join(told), *([markdown_table(head, lines, left=(0, 5))] if lines else [])]
     parts += [f"{NONE.capitalize()}: {'; '.join(waiting)}."] if waiting else []
@@ -124,9 +127,9 @@ def _reported_cells(first: Reported, second: Reported) -> list[str]:
     return [where, str(first), str(second), _digits(first.score - second.score), seeds, "reported"]
 
 
-def _pair_cells(pair: Pair, found: Mapping[Place, TableRow]) -> list[str]:
+def _pair_cells(pair: Pair, name: str, found: Mapping[Place, TableRow]) -> list[str]:
     one = gain(found[pair.better], found[pair.worse])
-    where = f"[{pair}](#{figure_of(pair.better)})"
+    where = f"[{pair}](#{figure_of(pair.better)}){name}"
     where += f"; claimed: above {_digits(100 * pair.margin)}" if pair.margin else ""
     shares = map(percent, paired(found[pair.better], found[pair.worse]))
     mean, interval, _ = gain_cells(one)
@@ -159,7 +162,7 @@ def luck(found: Mapping[Place, TableRow]) -> str:
     :math:`m` comparisons at the level :math:`1 - 0.05 / m` (Bonferroni), the chance of even one is at most
     one in twenty. Source: Dunn (1961), DOI 10.1080/01621459.1961.10482090.
     """
-    gains = {pair: outcome(pair, found) for one in CLAIMS for pair in one.pairs}
+    gains = {pair: outcome(pair, found) for one in CLAIMS for pair in one.shown}
     judged = [pair for pair, one in gains.items() if verdict(one, pair.margin) in (HELD, FAILED, UNSEEN)]
     seen = [pair for pair in judged if verdict(gains[pair], pair.margin) != UNSEEN]
     level = 1 - 0.05 / max(1, len(judged))

@@ -78,7 +78,8 @@ def test_every_claim_can_be_found_and_no_pair_is_counted_twice() -> None:
     assert [claim(one.name) for one in CLAIMS] == list(CLAIMS)
     with pytest.raises(ValueError, match="name must be one of nonlinearity"):
         claim("magic")
-    pairs = [pair for one in CLAIMS for pair in one.pairs]
+    pairs = [pair for one in CLAIMS for pair in one.shown]
+    assert all(set(one.shown) == {*one.pairs, *one.beside} for one in CLAIMS)
     assert len(set(pairs)) == len(pairs) > 50
 
 
@@ -133,9 +134,31 @@ def test_a_bound_is_the_distance_that_the_article_reports() -> None:
     assert "; claimed: above −2.2 |" in claim_text(near, claim_scores(ROOT / "results"))
 
 
+def test_what_else_would_do_as_much_stands_beside_a_claim_and_does_not_count_for_it() -> None:
+    near = claim("rescue-near")
+    for pair, other in zip(near.pairs, near.beside, strict=True):
+        assert (pair.worse, pair.margin) == (other.worse, other.margin)
+        assert pair.better.row.process == other.better.row.process
+    text = claim_text(near, claim_scores(ROOT / "results"))
+    assert "*NTKD* against *as designed*. Beside each of them, *labels* against *as designed*, to" in text
+    cells = [line.split("|")[1].strip() for line in text.splitlines() if "; claimed" in line]
+    names = [cell.partition("), *")[2].partition("*")[0] for cell in cells]
+    assert names == ["NTKD", "labels"] * (len(cells) // 2) and len(cells) >= 6
+    found = {
+        Place(TINY, row): one
+        for row, one in tables_of(
+            TINY, [*lines_of(TEACHER, [0.99, 0.98]), *lines_of(LINEAR, [0.9, 0.9]), *lines_of(KD, [0.9, 0.9])]
+        ).items()
+    }
+    other = Pair(Place(TINY, TEACHER), Place(TINY, LINEAR))
+    one = Claim("made-up", "It is so.", "ch01_waves", (PAIR,), beside=(other,))
+    shown = [line for line in claim_text(one, found).splitlines() if line.startswith("| [")]
+    assert [", *KD* |" in shown[0], ", *teacher* |" in shown[1]] == [True, True] and len(shown) == 2
+
+
 def test_verdicts_are_counted_and_luck_is_told() -> None:
     found = claim_scores(ROOT / "results")
-    pairs = [(one, pair) for one in CLAIMS for pair in one.pairs]
+    pairs = [(one, pair) for one in CLAIMS for pair in (*one.pairs, *one.beside)]
     verdicts = [verdict(outcome(pair, found), pair.margin) for _, pair in pairs]
     judged = [v for v in verdicts if v in ("held", "did not hold", "no difference seen")]
     seen = len(judged) - judged.count("no difference seen")
@@ -153,7 +176,8 @@ def test_verdicts_are_counted_and_luck_is_told() -> None:
     lines = verdicts_table(found).splitlines()[2:]
     counts = [[int(cell or 0) for cell in map(str.strip, line.split("|")[2:-1])] for line in lines]
     order = ("held", "did not hold", "no difference seen", "not enough seeds", "no runs yet")
-    assert [sum(column) for column in zip(*counts, strict=True)] == [verdicts.count(v) for v in order]
+    own = [verdict(outcome(pair, found), pair.margin) for one in CLAIMS for pair in one.pairs]
+    assert [sum(column) for column in zip(*counts, strict=True)] == [own.count(v) for v in order]
 
 
 def test_without_lines_there_are_no_verdicts(tmp_path: Path) -> None:
