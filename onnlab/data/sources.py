@@ -197,3 +197,9 @@ SOURCES: dict[str, Source] = {
     ),
 }
 """The data sets that can be fetched, by name."""
+
+COPIES: dict[str, str] = {
+    "feec39f280fa601a32cbf52c7148c5ae91fd93f7b8c0605efc46d65ac5597925": "every picture recompressed as JPEG",
+}
+"""What is unusual about copies whose pixels are not the published ones, by the SHA-256 of all pixels and
+labels in their splits, see :func:`onnlab.experiments.runs.images.dataset`."""

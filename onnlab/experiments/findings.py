@@ -29,7 +29,8 @@ def beside_tables(experiment: str, folder: Path) -> str:
     """Return what the papers report beside our rows of an experiment, a table for each system.
 
     A number of the paper stands in the line of our rows that it is beside, one column for each data set of
-    ours. A cell is empty where we have no runs yet; it tells how many labels there are if not all.
+    ours. A cell is empty where we have no runs yet; it tells how many labels there are if not all,
+    and how many its teacher had if these are others.
 
     Parameters
     ----------
@@ -80,8 +81,9 @@ def _article(one: Reported) -> str:
 
 
 def _ours(spot: Place, one: TableRow) -> str:
-    labels = "" if spot.row.labels is None else f", {spot.row.labels} labels"
-    return f"{percent(one)} ({one.n} {'seed' if one.n == 1 else 'seeds'}{labels})"
+    labels = [] if spot.row.labels is None else [f"{spot.row.labels} labels"]
+    labels += [spot.row.teacher_labels] if spot.row.teacher_labels else []
+    return f"{percent(one)} ({', '.join([f'{one.n} seed' + 's' * (one.n > 1), *labels])})"
 
 
 def claim_scores(folder: Path, claims: Iterable[Claim] = CLAIMS) -> dict[Place, TableRow]:

@@ -29,8 +29,8 @@ class Place:
 
     def __str__(self) -> str:
         labels = [] if self.row.labels is None else [f"{self.row.labels} labels"]
-        augment = [] if self.row.augment == "none" else [self.row.augment]
-        return ", ".join([f"{self.row.data} ({self.experiment.scale})", *labels, *augment])
+        marks = [mark for mark in (self.row.teacher_labels, self.row.augment) if mark not in ("", "none")]
+        return ", ".join([f"{self.row.data} ({self.experiment.scale})", *labels, *marks])
 
 
 @cache

@@ -34,8 +34,8 @@ class Planned:
     missing : int
         How many of them are not in the file of results yet.
     seconds : float
-        Of one run: the mean over those of this row that were made; of a row that was only rehearsed, what the
-        rehearsal says; NaN if there is neither.
+        Of one run: the median over those of this row that were made; of a row that was only rehearsed, what
+        the rehearsal says; NaN if there is neither.
     here : bool
         Whether the folder of the results tells the seconds. Otherwise those that come with the package do.
     extrapolated : bool
@@ -142,7 +142,7 @@ def _rehearsed(lines: Mapping[str, Line], mine: str) -> float:
 
 
 def _seconds(lines: Sequence[Line], mine: str) -> float:
-    return statistics.fmean([line["seconds"] for line in lines if group(line) == mine] or [math.nan])
+    return statistics.median([line["seconds"] for line in lines if group(line) == mine] or [math.nan])
 
 
 def format_plan(planned: Sequence[Planned]) -> str:

@@ -21,12 +21,15 @@ from onnlab.networks._text import columns, markdown_table
 
 BEGIN = "<!-- results: written by `make results` -->"
 END = "<!-- end of results -->"
-HEADLINES = (("sclc", "book"), ("sclc", "full"))
+HEADLINES = (("sclc", "book"), ("sclc", "full"), ("ntkd", "full"))
 GAINS_ALONE = (("when-kd-helps", "book"),)
 """Experiments and scales of the README: with all rows, and with the gains alone."""
 
 ALIKE = ("network", "data", "labels", "augment", "epochs", "batch_size", "student", "process")
 """Settings that a row shares with the one it is compared with."""
+
+END_OF_RANGE = " (end of its range)"
+"""What stands behind a chosen value that is the smallest or the largest of three or more."""
 
 Comparison = tuple[Row, Row, Gain]
 Layout = Callable[[Sequence[str], Iterable[Sequence[str]], Sequence[int]], str]
@@ -100,7 +103,7 @@ def results_table(
             *(_setting(row, what) for what in varying),
             percent(one),
             str(one.n),
-            f"{one.trial}, of {one.trials}",
+            f"{_chosen(row, one)}, of {one.trials}",
             f"{one.seconds:.0f}{_beside(one.device, devices)}",
         ]
         for row, one in shown
@@ -111,9 +114,13 @@ def results_table(
         f"Test {score_name(found)} (%)",
         "Seeds",
         "Chosen on validation",
-        f"Seconds a training{_above(devices)}",
+        f"Median seconds a training{_above(devices)}",
     ]
     return layout(head, lines, (0, len(head) - 2))
+
+
+def _chosen(row: Row, one: TableRow) -> str:
+    return one.trial.text(dict.fromkeys(row.ends(one.trial), END_OF_RANGE))
 
 
 def speed_table(
@@ -276,7 +283,8 @@ def _varying(rows: Sequence[Row]) -> list[str]:
 
 def _setting(row: Row, what: str) -> str:
     value = getattr(row, what)
-    return ("none" if what == "process" else "all") if value is None else str(value)
+    text = ("none" if what == "process" else "all") if value is None else str(value)
+    return f"{text} ({row.teacher_labels})" if what == "labels" and row.teacher_labels else text
 
 
 def _name(row: Row, varying: Sequence[str]) -> str:

@@ -36,8 +36,19 @@ class Trial:
     beta: float | None = None
 
     def __str__(self) -> str:
-        given = {name.replace("_", " "): value for name, value in asdict(self).items() if value is not None}
-        return ", ".join(f"{name} {value:g}" for name, value in given.items()) or "nothing to choose"
+        return self.text({})
+
+    def text(self, marks: Mapping[str, str]) -> str:
+        """Return what was chosen in words.
+
+        Parameters
+        ----------
+        marks : mapping
+            What is to stand behind the number of a setting, by its name.
+        """
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        words = [f"{name.replace('_', ' ')} {value:g}{marks.get(name, '')}" for name, value in given.items()]
+        return ", ".join(words) or "nothing to choose"
 
 
 TUNED = tuple(field.name for field in fields(Trial))
@@ -210,6 +221,26 @@ class Row:
         """Every combination of what is tuned."""
         later = [values or (None,) for values in (self.label_smoothings, self.temperatures, self.betas)]
         return tuple(Trial(*values) for values in product(self.learning_rates or (None,), *later))
+
+    def ends(self, trial: Trial) -> tuple[str, ...]:
+        """Return the names of the settings of which a trial has the smallest or the largest to choose from.
+
+        Beyond it another value may do better. Two values have only ends, so that they tell nothing: these
+        settings are left out.
+        """
+        ranges = {name: {getattr(one, name) for one in self.trials} for name in TUNED}
+        return tuple(
+            name
+            for name, values in ranges.items()
+            if len(values) > 2 and getattr(trial, name) in (min(values), max(values))
+        )
+
+    @property
+    def teacher_labels(self) -> str:
+        """How many images the teacher learnt from, as ``"teacher: 6000"``; empty if as many as this row."""
+        if self.teacher is None or self.teacher.labels == self.labels:
+            return ""
+        return f"teacher: {'all' if self.teacher.labels is None else self.teacher.labels}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from onnlab.data.sources import COPIES
 from onnlab.experiments.choice import chosen_trials, trial_runs
 from onnlab.experiments.lines import PIXELS, Line, score
 from onnlab.experiments.settings import BEFORE, TUNED, VERSION, Experiment, Row, Trial, any_run, run_of
@@ -31,11 +32,12 @@ class TableRow:
     device : str
         On which most of the seeds were made, in the name of their lines. What follows is of runs on it alone.
     seconds : float
-        Of one training with its validation, mean over the seeds; other work on the machine counts in.
+        Of one training with its validation, median over the seeds: other work on the machine counts in, and
+        a mean would hang on the run that had the most of it.
     fastest : float
         Seconds of the fastest training, of any seed and trial: that with the least other work beside it.
     joules : float or None
-        Of one training with its validation, mean over the seeds whose machine told; other work counts in.
+        Of one training with its validation, median over the seeds whose machine told; other work counts in.
     notes : tuple of str
         What is unusual about the data of the runs, if anything.
     """
@@ -108,11 +110,17 @@ def _table_row(trial: Trial, tried: Sequence[Line], alike: Sequence[Line]) -> Ta
         scores=tuple((line["seed"], score(line, "test")) for line in alike),
         keys=tuple(line["key"] for line in alike),
         device=device,
-        seconds=statistics.fmean(line["seconds"] for line in timed),
+        seconds=statistics.median(line["seconds"] for line in timed),
         fastest=min(line["seconds"] for line in (*tried, *alike) if line["device"] == device),
-        joules=statistics.fmean(joules) if joules else None,
-        notes=tuple(sorted({line["data_note"] for line in alike if line["data_note"]})),
+        joules=statistics.median(joules) if joules else None,
+        notes=tuple(sorted({note for note in map(_note, alike) if note})),
     )
+
+
+def _note(line: Line) -> str | None:
+    """Of a copy that is known, what is known of it; of another one, what its line says."""
+    note: str | None = COPIES.get(line["data_sha256"], line["data_note"])
+    return note
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ def test_our_mean_stands_beside_the_number(
     found = cells(beside_tables(experiment, RESULTS), row, system)
     assert found[2:4] == [article, name]
     labels = "" if best["labels"] is None else f", {best['labels']} labels"
+    if best["teacher"] and best["teacher"]["labels"] != best["labels"]:
+        labels += f", teacher: {best['teacher']['labels'] or 'all'}"
     shown = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} ({len(values)} seeds{labels})"
     assert shown in found[4:]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from onnlab.experiments import EXPERIMENTS, Experiment, Gain, gain, read, tables_of
+from onnlab.experiments import EXPERIMENTS, Experiment, Gain, Place, Trial, gain, read, tables_of
 from onnlab.experiments.report import (
     BEGIN,
     END,
@@ -18,11 +18,13 @@ from onnlab.experiments.report import (
     main,
     missing,
     part,
+    plain_tables,
     readme_tables,
     results_table,
     speed_table,
     with_tables,
 )
+from onnlab.experiments.settings import run_of
 from tests.experiments.helpers import (
     AGAIN,
     BUILT,
@@ -33,6 +35,7 @@ from tests.experiments.helpers import (
     TAUGHT,
     TEACHER,
     TINY,
+    line_of,
     lines_of,
 )
 
@@ -54,6 +57,33 @@ def test_each_row_stands_with_mean_spread_seeds_and_what_was_chosen():
     assert shown[4].startswith("| KD | 95.00 | 1 | learning rate 0.001, temperature 4, of 1 |")
 
 
+def test_an_end_of_a_range_is_marked_where_there_are_three_values_or_more():
+    wide = replace(LINEAR, learning_rates=(1e-3, 2e-3, 4e-3))
+    experiment = replace(TINY, rows=(wide,))
+    runs = [run_of(wide, trial, 0, {}.__getitem__) for trial in wide.trials]
+    for best, mark in enumerate((" (end of its range)", "", " (end of its range)")):
+        lines = [line_of(one, 0.9, 0.5 + 0.1 * (k == best)) for k, one in enumerate(runs)]
+        chosen = f"| learning rate {wide.learning_rates[best]:g}{mark}, of 3 |"
+        assert chosen in results_table(experiment, tables_of(experiment, lines))
+        assert chosen.strip("| ") in plain_tables(experiment, lines)
+    assert "end of" not in results_table(TINY, found_for(linear=[0.9]))  # of two
+    several = replace(wide, teacher=TEACHER, temperatures=(1.0, 2.0, 4.0), alpha=0.9)
+    assert several.ends(Trial(2e-3, None, 4.0)) == ("temperature",)
+    assert several.ends(Trial(1e-3, None, 1.0)) == ("learning_rate", "temperature")
+
+
+def test_what_the_teacher_saw_stands_beside_the_labels_where_it_is_not_the_same():
+    few = replace(KD, labels=30)
+    experiment = replace(TINY, rows=(TEACHER, few, KD))
+    found = tables_of(experiment, [line for row in experiment.rows for line in lines_of(row, [0.9])])
+    teacher, shown, same = results_table(experiment, found).splitlines()[2:]
+    assert shown.startswith("| KD | 30 (teacher: 60) | ") and "| 60 |" in teacher and "| KD | 60 |" in same
+    assert str(Place(experiment, few)) == "mnist-mini (book), 30 labels, teacher: 60"
+    assert str(Place(experiment, KD)) == "mnist-mini (book), 60 labels"
+    whole = replace(few, teacher=replace(TEACHER, labels=None))
+    assert whole.teacher_labels == "teacher: all"
+
+
 def test_images_a_second_are_epochs_times_labels_over_the_seconds_of_the_fastest_training():
     few, some = replace(LINEAR, labels=60, epochs=4), replace(LINEAR, labels=None)
     experiment = replace(TINY, rows=(TEACHER, few, some))
@@ -72,14 +102,14 @@ def test_seconds_stand_beside_their_device_where_a_table_has_two():
     there = lines_of(KD, [0.9, 0.9, 0.9], device="NVIDIA H200", seconds=2.0)
     here = [*lines_of(LINEAR, [0.9, 0.9], seconds=30.0), *lines_of(KD, [0.9], seconds=99.0)]
     found = tables_of(TINY, [*lines_of(TEACHER, [0.9]), *here, *there[1:]])
-    assert "| Seconds a training |" in results_table(TINY, found)
+    assert "| Median seconds a training |" in results_table(TINY, found)
     linear, kd = results_table(TINY, found).splitlines()[3:]
     assert linear.endswith("| 30 on cpu |") and kd.endswith("| 2 on NVIDIA H200 |")
     linear, kd = speed_table(TINY, found).splitlines()[3:]
     assert linear.endswith("| 60 | 1 | 30.0 on cpu | 2 |")
     assert kd.endswith("| 60 | 1 | 2.0 on NVIDIA H200 | 30 |")
     alone = results_table(TINY, tables_of(TINY, here[:2]))
-    assert "| Seconds a training on cpu |" in alone and alone.endswith("| 30 |")
+    assert "| Median seconds a training on cpu |" in alone and alone.endswith("| 30 |")
 
 
 def test_a_student_is_compared_with_itself_without_a_teacher():
@@ -105,7 +135,7 @@ def test_devices_of_two_processes_are_told_apart_and_not_compared():
     pairs = [(row, other) for row, other, _ in comparisons(both, found)]
     built, again, taught = in_4f
     assert pairs[3:] == [(built, HYBRID), (again, built), (taught, again)]
-    assert "| KD | labels | 4f laboratory | 30 | " in gains_table(both, found)
+    assert "| KD | labels | 4f laboratory | 30 (teacher: 60) | " in gains_table(both, found)
     shown = results_table(both, found)
     assert "| as built | clean room | 60 | " in shown and "| as designed | none | 60 | " in shown
     assert "clean room" not in results_table(RESCUED, tables_of(RESCUED, lines))  # one process tells nothing
@@ -177,7 +207,7 @@ def test_the_command_writes_what_has_changed(tmp_path):
     text = f"a\n{BEGIN}\n{END}\nz"
     (tmp_path / "README.md").write_text(text)
     (tmp_path / "results").mkdir()
-    for name in ("sclc", "when-kd-helps"):
+    for name in ("sclc", "ntkd", "when-kd-helps"):
         (tmp_path / f"results/{name}.jsonl").write_text((ROOT / f"results/{name}.jsonl").read_text())
     main([str(tmp_path / "README.md"), str(tmp_path / "results")])
     assert (tmp_path / "README.md").read_text() == with_tables(text, readme_tables(ROOT / "results"))
@@ -205,8 +235,8 @@ def test_the_tables_hold_what_the_lines_say():
     assert shown in results_table(experiment, found)
     low, high = stats.ttest_rel(taught, labels).confidence_interval(0.95)
     mean = statistics.mean(taught) - statistics.mean(labels)
-    shown = f"| KD | labels | 500 | none | {mean:+.2f} | {low:+.2f} to {high:+.2f} | better | {len(labels)} |"
-    assert shown in gains_table(experiment, found)
+    shown = f"| {mean:+.2f} | {low:+.2f} to {high:+.2f} | better | {len(labels)} |"
+    assert f"| KD | labels | 500 (teacher: 6000) | none {shown}" in gains_table(experiment, found)
 
 
 def test_what_chapter_12_says_of_the_devices_of_the_appendix():

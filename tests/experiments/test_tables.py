@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from onnlab.experiments import Experiment, Row, TableRow, Trial, gain, tables_of
+from onnlab.data.sources import COPIES
+from onnlab.experiments import EXPERIMENTS, Experiment, Row, TableRow, Trial, gain, read, tables_of
 from onnlab.experiments.settings import Run, run_of
 from onnlab.experiments.tables import paired, student_t
 from tests.experiments.helpers import (
@@ -24,7 +26,8 @@ from tests.experiments.helpers import (
     made_up,
 )
 
-FIRST, SECOND = LINEAR.trials
+FIRST = LINEAR.trials[0]
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def table(lines: list[dict]) -> TableRow:
@@ -172,13 +175,28 @@ def test_devices_of_another_design_are_left_out() -> None:
     }  # fmt: skip
 
 
-def test_seconds_are_a_mean_and_notes_are_kept_once() -> None:
-    lines = [made_up(seed, 0.9, seconds=10.0 + seed, data_note="as JPEG") for seed in range(3)]
-    row = table([*lines, made_up(3, 0.9, seconds=15.0)])
-    assert row.seconds == pytest.approx(12) and row.notes == ("as JPEG",)
+def test_seconds_are_a_median_so_that_one_run_beside_other_work_does_not_count() -> None:
+    lines = [made_up(seed, 0.9, seconds=10.0 + seed) for seed in range(4)]
+    assert table([*lines, made_up(4, 0.9, seconds=900.0)]).seconds == pytest.approx(12)
 
 
-def test_the_fastest_training_counts_whatever_its_trial_and_joules_are_a_mean_of_those_known() -> None:
+def test_one_copy_of_the_data_has_one_note_whatever_its_lines_say() -> None:
+    lines = [made_up(seed, 0.9, data_note="as JPEG") for seed in range(3)]
+    assert table([*lines, made_up(3, 0.9)]).notes == ("as JPEG",)
+    (copy, note), *_ = COPIES.items()
+    lines = [
+        made_up(s, 0.9, data_sha256=copy, data_note=n) for s, n in enumerate(("as found", "other", None))
+    ]
+    assert table(lines).notes == (note,)
+    lines = [
+        line for name in EXPERIMENTS for line in read(RESULTS / f"{name}.jsonl") if line["error"] is None
+    ]
+    known = [line for line in lines if line["data_sha256"] in COPIES]
+    assert {line["settings"]["data"] for line in known} == {"cifar10"}
+    assert {x["data_sha256"] for x in lines if x["settings"]["data"] == "cifar10"} <= COPIES.keys()
+
+
+def test_the_fastest_training_counts_whatever_its_trial_and_joules_are_a_median_of_those_known() -> None:
     lines = [made_up(seed, 0.9, seconds=10.0 + seed) for seed in range(3)]
     lines.append(made_up(0, 0.8, validation=0.4, rate=4e-3, seconds=4.0, joules=900.0))  # was not chosen
     assert table(lines).fastest == 4 and table(lines).joules is None
