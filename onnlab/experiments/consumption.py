@@ -141,6 +141,25 @@ def energy_table(scale: str) -> str:
     return markdown_table(OURS, our_cells(consumers(scale)), left=(0,))
 
 
+def savings(scale: str) -> str:
+    """Return in sentences which students save less than a tenth of a teacher's energy, and what takes it."""
+    rows = [(one, one.saving) for one in consumers(scale) if one.saving is not None]
+    short = [(one, saving) for one, saving in rows if saving < 1 / 0.9]
+    if not short:
+        return f"At least a tenth of the teacher's energy is saved by all {len(rows)} students."
+    told = "; ".join(
+        f"{one.network} on {one.data} (× {_three(saving)}), where the camera takes "
+        f"{100 * one.cost.capture / one.cost.energy:.0f} % of the student's energy and digital MACs "
+        f"{100 * one.cost.computing / one.cost.energy:.0f} %"
+        for one, saving in short
+    )
+    return (
+        f"Less than a tenth of the teacher's energy, or nothing, is saved by {len(short)} of {len(rows)} "
+        f"students: {told}. "
+        "The camera reads two pictures for each kernel, and a small teacher leaves little to save."
+    )
+
+
 def paper_energies() -> str:
     """Return the paper's table as Markdown."""
     return markdown_table(PAPER, paper_cells(), left=(0,))

@@ -3,8 +3,8 @@
 import pytest
 
 from onnlab import cli
-from onnlab.experiments import CONSUMPTIONS, EXPERIMENTS, consumers, network_cost
-from onnlab.experiments.consumption import IMAGES, OURS, energy_table, our_cells, paper_energies
+from onnlab.experiments import CONSUMPTIONS, EXPERIMENTS, consumers, consumption, network_cost
+from onnlab.experiments.consumption import IMAGES, OURS, energy_table, our_cells, paper_energies, savings
 from onnlab.experiments.parts import TASKS
 from onnlab.hardware import Constants
 
@@ -53,6 +53,19 @@ def test_a_table_has_the_numbers_with_their_units() -> None:
     assert float(cells["digital"]) == pytest.approx(25_728 * 30.85e-6, rel=0.01)
     assert float(cells["capture"]) == pytest.approx(2 * 8 * 28 * 28 * 1e-3, rel=0.01)
     assert all(len(row) == len(OURS) for row in our_cells(consumers("full")))
+
+
+def test_students_that_hardly_save_are_told_with_what_takes_their_energy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = savings("book")
+    students = [one for one in consumers("book") if one.teacher is not None]
+    for one in students:
+        least = one.teacher.energy - one.cost.energy < 0.1 * one.teacher.energy
+        assert (f"{one.network} on {one.data} (× {one.saving:.3g})" in text) == least
+        assert not least or f"takes {100 * one.cost.capture / one.cost.energy:.0f} % of the student's" in text
+    monkeypatch.setattr(consumption, "consumers", lambda scale: students[1:2])
+    assert savings("book") == "At least a tenth of the teacher's energy is saved by all 1 students."
 
 
 def test_the_paper_has_one_constant_behind_its_energies() -> None:

@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from onnlab.experiments.claims import claim
-from onnlab.experiments.consumption import energy_table, paper_energies
+from onnlab.experiments.consumption import energy_table, paper_energies, savings
 from onnlab.experiments.findings import (
     beside_tables,
     claim_scores,
@@ -33,7 +33,7 @@ TEXTS: dict[str, Callable[[str, Path], str]] = {
     "verdicts": lambda _, folder: verdicts_table(claim_scores(folder)),
     "luck": lambda _, folder: luck(claim_scores(folder)),
     "hours": hours_table,
-    "energy": lambda scale, _: energy_table(scale) if scale else paper_energies(),
+    "energy": lambda scale, _: f"{energy_table(scale)}\n\n{savings(scale)}" if scale else paper_energies(),
 }
 """Markdown for each directive, of its argument and the folder of the results."""
 
