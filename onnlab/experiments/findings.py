@@ -82,7 +82,7 @@ def _article(one: Reported) -> str:
 
 def _ours(spot: Place, one: TableRow) -> str:
     labels = [] if spot.row.labels is None else [f"{spot.row.labels} labels"]
-    labels += [spot.row.teacher_labels] if spot.row.teacher_labels else []
+    labels += [f"teacher: {spot.row.teacher_labels}"] if spot.row.teacher_labels else []
     return f"{percent(one)} ({', '.join([f'{one.n} seed' + 's' * (one.n > 1), *labels])})"
 
 

@@ -29,7 +29,8 @@ class Place:
 
     def __str__(self) -> str:
         labels = [] if self.row.labels is None else [f"{self.row.labels} labels"]
-        marks = [mark for mark in (self.row.teacher_labels, self.row.augment) if mark not in ("", "none")]
+        marks = [f"teacher: {self.row.teacher_labels}"] if self.row.teacher_labels else []
+        marks += [] if self.row.augment == "none" else [self.row.augment]
         return ", ".join([f"{self.row.data} ({self.experiment.scale})", *labels, *marks])
 
 

@@ -110,7 +110,7 @@ def results_table(
     ]
     head = [
         "Row",
-        *map(str.capitalize, varying),
+        *_heads(experiment.rows, varying),
         f"Test {score_name(found)} (%)",
         "Seeds",
         "Chosen on validation",
@@ -171,7 +171,7 @@ def gains_table(
     head = [
         "Row",
         "Against",
-        *map(str.capitalize, varying),
+        *_heads(experiment.rows, varying),
         "Gain (points)",
         "95 % interval",
         "Says",
@@ -279,6 +279,12 @@ def _varying(rows: Sequence[Row]) -> list[str]:
     values = {what: {getattr(row, what) for row in rows} for what in ("process", "labels", "augment")}
     values["process"].discard(None)
     return [what for what, different in values.items() if len(different) > 1]
+
+
+def _heads(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
+    """What stands above the settings: that of labels says so if it tells of teachers, too."""
+    teachers = " (teacher)" if any(row.teacher_labels for row in rows) else ""
+    return [what.capitalize() + (teachers if what == "labels" else "") for what in varying]
 
 
 def _setting(row: Row, what: str) -> str:

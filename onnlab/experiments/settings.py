@@ -237,10 +237,10 @@ class Row:
 
     @property
     def teacher_labels(self) -> str:
-        """How many images the teacher learnt from, as ``"teacher: 6000"``; empty if as many as this row."""
+        """How many images the teacher learnt from, such as ``"6000"`` or ``"all"``; empty if as many."""
         if self.teacher is None or self.teacher.labels == self.labels:
             return ""
-        return f"teacher: {'all' if self.teacher.labels is None else self.teacher.labels}"
+        return "all" if self.teacher.labels is None else str(self.teacher.labels)
 
 
 @dataclass(frozen=True)
@@ -284,10 +284,10 @@ class Run:
     @property
     def key(self) -> str:
         """Name of the run, see :func:`key_of`."""
-        return key_of(self.settings)
+        return key_of(self.settings, VERSION)
 
 
-def key_of(settings: Mapping[str, Any], version: int = VERSION) -> str:
+def key_of(settings: Mapping[str, Any], version: int) -> str:
     """Return the name of the run of these settings: 16 hexadecimal digits of their SHA-256 and the version's.
 
     Parameters
