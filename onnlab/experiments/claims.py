@@ -16,6 +16,7 @@ from onnlab.experiments.papers import (
     SCENES,
     SCLC,
     SOME,
+    STREETS,
     TANGENT,
     Reported,
     reported,
@@ -160,7 +161,7 @@ def _kernels(better: str, worse: str) -> tuple[Pair, ...]:
     """Digits with few labels and many, photographs, and pixels."""
     spots = [(*PART, 500), (*PART, 2000), (*PART, 6000), (*MNIST, None)]
     spots += [(*SOME, 5000), (*CIFAR, None)]
-    pixels = [(*SCENES, 40), (*CAMVID, None)]
+    pixels = [(*SCENES, 40), (*STREETS, None), (*CAMVID, None)]
 
     def pair(experiment: str, spot: tuple[str, str, int | None], plain: str) -> Pair:
         scale, data, labels = spot

@@ -25,6 +25,7 @@ def segmentation(scale: str) -> Experiment:
     many = partial(replace, labels=400, epochs=8)
     _, masks, answers, *_ = rows
     rows += many(masks), many(answers, name="KD, answers alone", alpha=1.0)
+    rows += _rows(*street_rows("camvid-cars-60"), STREETS)
     return Experiment("segmentation", scale, rows)
 
 
