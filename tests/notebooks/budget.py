@@ -1,7 +1,9 @@
 """A pytest plugin for notebooks under nbval: seconds and memory per cell, in a file and within a budget.
 
-Load it with ``-p tests.notebooks.budget``. What counts is the time that the kernel spends on a processor: a
-busy neighbour fails nobody's chapter; a cell that merely waits is stopped by ``--nbval-cell-timeout``.
+Load it with ``-p tests.notebooks.budget``. What counts is the time that the kernel spends on a processor; a
+cell that merely waits is stopped by ``--nbval-cell-timeout``. Neighbours that share caches and cores still
+make that time longer, by a third or more. So a notebook above its budget is marked in the table, and only one
+that is above ``PATIENCE`` times as much fails.
 """
 
 import json
@@ -18,6 +20,7 @@ from nbval.plugin import IPyNbCell
 
 CELL_SECONDS = 20.0
 CHAPTER_SECONDS = 90.0
+PATIENCE = 2.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,16 +65,21 @@ def processor_seconds(process: psutil.Process) -> float:
 
 
 def check_budget(item: IPyNbCell, seconds: float, first_line: str) -> None:
-    """Fail the cell that is too slow, or with which its notebook goes over the budget."""
+    """Fail the cell that is far too slow, or with which its notebook goes far over the budget."""
     where = f"{item.path.name}, code cell {item.cell_num + 1} ({first_line})"
-    cell_budget, chapter_budget = map(item.config.getoption, ("cell_budget", "chapter_budget"))
+    cell_budget, chapter_budget = budgets(item.config)
     total = item.parent.seconds
-    if seconds > cell_budget:
+    if seconds > PATIENCE * cell_budget:
         item.raise_cell_error(f"{where} took {seconds:.1f} s; the budget of a cell is {cell_budget:g} s")
-    if total - seconds <= chapter_budget < total:
+    if total - seconds <= PATIENCE * chapter_budget < total:
         item.raise_cell_error(
             f"{where}: the notebook is at {total:.1f} s; its budget is {chapter_budget:g} s"
         )
+
+
+def budgets(config: pytest.Config) -> tuple[float, float]:
+    """Return the seconds of a cell and of a notebook."""
+    return config.getoption("cell_budget"), config.getoption("chapter_budget")
 
 
 class Table:
@@ -79,6 +87,7 @@ class Table:
 
     def __init__(self, config: pytest.Config) -> None:
         self.path: Path | None = config.getoption("timings")
+        self.cell_budget, self.chapter_budget = budgets(config)
         self.chapters: dict[str, list[dict[str, object]]] = defaultdict(list)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -103,7 +112,8 @@ class Table:
         for chapter, rows in sorted(self.chapters.items()):
             slowest = max(rows, key=lambda row: row["seconds"])
             total = sum(row["seconds"] for row in rows)
+            above = total > self.chapter_budget or slowest["seconds"] > self.cell_budget
             terminalreporter.line(
                 f"{chapter}: {total:.1f} s in {len(rows)} cells, the longest {slowest['seconds']:.1f} s "
-                f"(code cell {slowest['cell']})"
+                f"(code cell {slowest['cell']}){', above its budget' if above else ''}"
             )

@@ -49,17 +49,25 @@ def test_memory_after_every_cell_is_written(tmp_path: Path) -> None:
 
 
 def test_a_slow_cell_fails_and_is_named(tmp_path: Path) -> None:
-    done = run_notebook(tmp_path, ["x = 1", BURN], "--cell-budget", "0.3")
+    done = run_notebook(tmp_path, ["x = 1", BURN], "--cell-budget", "0.2")
     assert done.returncode == 1, done.stdout
     assert "chapter.ipynb, code cell 2 (import time) took 0." in done.stdout
     assert "1 failed, 1 passed" in done.stdout
 
 
 def test_a_slow_chapter_fails_at_the_cell_that_crosses_its_budget(tmp_path: Path) -> None:
-    done = run_notebook(tmp_path, [BURN, BURN, "x = 1"], "--chapter-budget", "0.9")
+    done = run_notebook(tmp_path, [BURN, BURN, "x = 1"], "--chapter-budget", "0.45")
     assert done.returncode == 1, done.stdout
     assert "chapter.ipynb, code cell 2 (import time): the notebook is at 1." in done.stdout
     assert "1 failed, 2 passed" in done.stdout
+
+
+@pytest.mark.parametrize("budget", ["--cell-budget", "--chapter-budget"])
+def test_a_chapter_above_its_budget_is_marked(budget: str, tmp_path: Path) -> None:
+    done = run_notebook(tmp_path, ["x = 1", BURN], budget, "0.5")
+    assert done.returncode == 0, done.stdout
+    assert "(code cell 2), above its budget" in done.stdout
+    assert "above its budget" not in run_notebook(tmp_path, ["x = 1", BURN]).stdout
 
 
 def test_a_failing_assert_fails(tmp_path: Path) -> None:
