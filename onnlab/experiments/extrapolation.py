@@ -252,9 +252,8 @@ def _scoring(run: Run, model: nn.Module, history: History | None, place: Place, 
     shown = _cut(real, size, size)
     pictures_of.cache_clear()
     if run.student is not None and run.row.epochs and isinstance(model, HybridClassifier):
-        scores(
-            run, model, history, shown, place.device
-        )  # the run of the device as built has these pictures taken
+        # The run of the device as built has these pictures taken.
+        scores(run, model, history, shown, place.device)
     start = clock()
     scores(run, model, history, shown, place.device)
     return (clock() - start) * len(real.validation) / len(shown.validation)
