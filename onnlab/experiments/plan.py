@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -110,21 +110,19 @@ def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path =
     folders = (Path(out), shipped)
     here, elsewhere = (_whole(folder / f"{experiment.name}.jsonl") for folder in folders)
     rehearsals = [_by_group(folder / REHEARSALS) for folder in folders]
+    # The first that tells counts: runs before rehearsals, and of each those of this folder before the others.
+    told = [*map(_seconds, (here, elsewhere)), *map(_rehearsed, rehearsals)]
     known = {line["key"]: line for line in here}
     found = Counter(one.row for runs in walk(experiment, seeds, known) for one in runs if one.key in known)
     planned = []
     for row in experiment.rows:
         runs = len(row.trials) + seeds - 1
         mine = group_of(experiment, row)
-        told = [(_seconds(lines, mine), False) for lines in (here, elsewhere)]
-        told += [(_rehearsed(lines, mine), True) for lines in rehearsals]
-        # The first that tells: runs before rehearsals, and of each those of this folder before the others.
-        place = next((k for k, (seconds, _) in enumerate(told) if not math.isnan(seconds)), None)
-        seconds, extrapolated = (math.nan, False) if place is None else told[place]
+        place = next((k for k, seconds in enumerate(told) if mine in seconds), None)
+        seconds = math.nan if place is None else told[place][mine]
         broken = place is None and any(mine in lines for lines in rehearsals)
-        planned.append(
-            Planned(experiment, row, runs, runs - found[row], seconds, place in (0, 2), extrapolated, broken)
-        )
+        is_here, rehearsed = place in (0, 2), place in (2, 3)
+        planned.append(Planned(experiment, row, runs, runs - found[row], seconds, is_here, rehearsed, broken))
     return planned
 
 
@@ -136,13 +134,16 @@ def _by_group(path: Path) -> dict[str, Line]:
     return {line["group"]: line for line in read_rehearsals(path)}
 
 
-def _rehearsed(lines: Mapping[str, Line], mine: str) -> float:
-    seconds: float = lines.get(mine, {}).get("seconds", math.nan)
-    return seconds
+def _rehearsed(lines: Mapping[str, Line]) -> dict[str, float]:
+    return {mine: line["seconds"] for mine, line in lines.items() if line["error"] is None}
 
 
-def _seconds(lines: Sequence[Line], mine: str) -> float:
-    return statistics.median([line["seconds"] for line in lines if group(line) == mine] or [math.nan])
+def _seconds(lines: Sequence[Line]) -> dict[str, float]:
+    """Return the median over the runs of each row."""
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for line in lines:
+        found[group(line)].append(line["seconds"])
+    return {mine: statistics.median(seconds) for mine, seconds in found.items()}
 
 
 def format_plan(planned: Sequence[Planned]) -> str:
