@@ -1,9 +1,8 @@
 """Claims of the papers and of the book, each bound to the rows that test it, and a computed verdict."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from onnlab.experiments.papers import (
     CAMVID,
@@ -13,6 +12,8 @@ from onnlab.experiments.papers import (
     MNIST,
     OBJECTS,
     PART,
+    RANDOM_DIGITS,
+    RANDOM_OBJECTS,
     SCENES,
     SCLC,
     SOME,
@@ -75,7 +76,7 @@ class Claim:
     says : str
         The sentence.
     source : str
-        Where it is made: a key in the list of references, or the file of a chapter.
+        Where it is made: a key in the list of references, or the file of a page.
     pairs : tuple of Pair
         Our rows that speak of it.
     reported : tuple of (Reported, Reported)
@@ -148,13 +149,27 @@ def _sclc(better: str, worse: str) -> tuple[Pair, ...]:
     )
 
 
-def _teacher_helps(*labels: int) -> tuple[Pair, ...]:
-    """With so many labels, shifted at random or not."""
+def _teacher_helps(
+    counts: Mapping[tuple[str, str], Sequence[int]],
+    name: str = "KD",
+    augments: Sequence[str] = ("none", "shift"),
+) -> tuple[Pair, ...]:
+    """A row against labels alone, with so many of them on each data set."""
 
-    def row(name: str, n: int, augment: str) -> Place:
-        return place("when-kd-helps", *PART, name, labels=n, augment=augment)
+    def row(name: str, spot: tuple[str, str], labels: int, augment: str) -> Place:
+        return place("when-kd-helps", *spot, name, labels=labels, augment=augment)
 
-    return tuple(Pair(row("KD", *case), row("labels", *case)) for case in product(labels, ("none", "shift")))
+    cases = [(spot, labels, augment) for spot in counts for labels in counts[spot] for augment in augments]
+    return tuple(Pair(row(name, *case), row("labels", *case)) for case in cases)
+
+
+def _random(better: str, worse: str, *spots: tuple[str, str, int | None]) -> tuple[Pair, ...]:
+    """Two rows of random kernels, on each data set with so many labels."""
+
+    def row(name: str, spot: tuple[str, str, int | None]) -> Place:
+        return place("random-kernels", *spot[:2], name, labels=spot[2])
+
+    return tuple(Pair(row(better, spot), row(worse, spot)) for spot in spots)
 
 
 def _kernels(better: str, worse: str) -> tuple[Pair, ...]:
@@ -213,6 +228,8 @@ AS_BUILT, END_TO_END, RESCUED = (
     ("table 4", row) for row in ("as fabricated", "back end tuned end to end", "back end tuned with NTKD")
 )
 LOG = "log of the released code"
+RANDOM, THOUSAND = (RANDOM_DIGITS, RANDOM_OBJECTS), ("table 5", "1000 kernels")
+MANY = ((*PART, None), (*MNIST, None), (*CIFAR, None))
 CLOSE = _pairs(RESCUED, KERNELS, *SYSTEMS)
 NEAR = {first.system: round((first.score - second.score) / 100, 6) for first, second in CLOSE}
 """How far the paper's rescued devices stay from their designs."""
@@ -237,19 +254,16 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "few-labels", "With few labels, a teacher's answers raise a linear student.", "ch06_distillation",
-        _teacher_helps(500, 1000, 2000),
+        _teacher_helps({PART: (500, 1000, 2000), MNIST: (500, 1000, 2000)}),
     ),
     Claim(
         "many-labels", "With as many labels as its teacher had, a linear student still gains by its answers.",
-        SCLC, _teacher_helps(6000),
+        SCLC, _teacher_helps({PART: (6000,), MNIST: (55_000,)}),
     ),
     Claim(
         "own-twin", "Answers raise a linear student even if its teacher saw no more than it did.", SCLC,
-        (
-            Pair(
-                place("when-kd-helps", *PART, "KD, own twin", labels=2000),
-                place("when-kd-helps", *PART, "labels", labels=2000, augment="none"),
-            ),
+        _teacher_helps(
+            {PART: (2000,), MNIST: (500, 1000, 2000, 6000, 20_000, 55_000)}, "KD, own twin", ("none",)
         ),
     ),
     Claim(
@@ -267,6 +281,34 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("both-answers", "Kernels add to answers.", "ch08_kernel_distillation", _kernels("KD + NTKD", "KD")),
     Claim(
         "both-kernels", "Answers add to kernels.", "ch08_kernel_distillation", _kernels("KD + NTKD", "NTKD"),
+    ),
+    Claim(
+        "random-number", "More random kernels score more.", TANGENT,
+        (
+            *_random("rectified, 64 random", "rectified, 8 random", (*PART, None)),
+            *_random("rectified, 1000 random", "rectified, 8 random", (*MNIST, None), (*CIFAR, None)),
+        ),
+        _pairs(THOUSAND, ("table 5", "8 kernels"), *RANDOM),
+    ),
+    Claim(
+        "random-limit", "Infinitely many random kernels score more than a thousand.", TANGENT,
+        _random(
+            "rectified, infinitely many", "rectified, 1000 random, regression",
+            (*PART, 300), (*MNIST, 1000), (*CIFAR, 1000),
+        ),
+        _pairs(("table 5", "infinitely many"), THOUSAND, *RANDOM),
+    ),
+    Claim(
+        "random-baseline", "Eight random kernels score more than a trained baseline.", TANGENT,
+        _random("rectified, 8 random", "linear, 8 trained, hidden layer", *MANY),
+        tuple(
+            (reported("table 5", system, "8 kernels"), reported("table 3", other, "no transfer"))
+            for system, other in zip(RANDOM, (DIGITS, OBJECTS), strict=True)
+        ),
+    ),
+    Claim(
+        "random-trained", "Behind one camera, trained kernels score more than random ones.", "results",
+        _random("rectified, 8 trained", "rectified, 8 random", *MANY),
     ),
     Claim(
         "fabrication", "Fabrication costs accuracy.", TANGENT,
