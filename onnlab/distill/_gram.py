@@ -8,10 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from onnlab.distill.layers import LargeConvolution, Scales, Use
+from onnlab.distill.layers import Scales, Use
 
 BLOCK = 64  # rows at a time of a symmetric matrix, of which only one half is computed
-PAIR = 32  # multiplications that take as long as writing the product of a pair of positions
 
 
 class Part:
@@ -67,11 +66,8 @@ def add_part(
         Largest number of entries of a gradient that are held for each image.
     """
     use, u, v = one.use, one.inputs(), None if two is None else two.inputs()
-    if not isinstance(use, LargeConvolution):
-        positions, k = u.shape[2:]
-        rows = left.shape[3] * len(left)
-        if positions**2 * (k + rows + PAIR) <= 2 * k * rows:
-            return total + by_positions(u, left, u if v is None else v, right, full)
+    if use.few_positions(u, rows=left.shape[3] * len(left)):
+        return total + by_positions(u, left, u if v is None else v, right, full)
     step = max(1, entries // use.row_entries(u))
     if not full:
         d, e = _side_by_side(left), None if v is None else _side_by_side(right)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+PAIR = 32  # multiplications that take as long as writing the product of a pair of positions
 PATCHES = 2**15  # entries of the patches of an image from which on it is cheaper to make none
 
 Scales = tuple[float | None, float | None]  # of weight and bias; None for what does not enter
@@ -112,6 +113,11 @@ class Use(ABC):
         """Return uses of the weight alone and of the bias alone if that is cheaper: on large images."""
         return None
 
+    def few_positions(self, u: Tensor, rows: int) -> bool:
+        """Return whether products of positions cost less than those of gradients with so many rows."""
+        positions, k = u.shape[2:]
+        return positions**2 * (k + rows + PAIR) <= 2 * k * rows
+
     def row_entries(self, u: Tensor) -> int:
         """Return how many entries of the gradient of an image a row has, all groups together."""
         return u.shape[1] * u.shape[3]
@@ -206,6 +212,10 @@ class LargeConvolution(Convolution):
         """Return the images themselves, with their margins."""
         images = F.pad(self.x, self.margins)
         return images if scales[0] is None or scales[0] == 1 else scales[0] * images
+
+    def few_positions(self, u: Tensor, rows: int) -> bool:
+        """Never: without patches there are no products of positions."""
+        return False
 
     def row_entries(self, u: Tensor) -> int:
         """Return the size of the kernels from all channels to one."""
