@@ -107,12 +107,12 @@ def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path =
     LineError
         If a file of results holds a broken line.
     """
-    folders = (Path(out), shipped)
-    here, elsewhere = (_whole(folder / f"{experiment.name}.jsonl") for folder in folders)
+    folders = list(dict.fromkeys((Path(out), shipped)))  # they may be one
+    whole = [_whole(folder / f"{experiment.name}.jsonl") for folder in folders]
     rehearsals = [_by_group(folder / REHEARSALS) for folder in folders]
     # The first that tells counts: runs before rehearsals, and of each those of this folder before the others.
-    told = [*map(_seconds, (here, elsewhere)), *map(_rehearsed, rehearsals)]
-    known = {line["key"]: line for line in here}
+    told = [*map(_seconds, whole), *map(_rehearsed, rehearsals)]
+    known = {line["key"]: line for line in whole[0]}
     found = Counter(one.row for runs in walk(experiment, seeds, known) for one in runs if one.key in known)
     planned = []
     for row in experiment.rows:
@@ -121,7 +121,8 @@ def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path =
         place = next((k for k, seconds in enumerate(told) if mine in seconds), None)
         seconds = math.nan if place is None else told[place][mine]
         broken = place is None and any(mine in lines for lines in rehearsals)
-        is_here, rehearsed = place in (0, 2), place in (2, 3)
+        is_here = place in (0, len(folders))
+        rehearsed = place is not None and place >= len(folders)
         planned.append(Planned(experiment, row, runs, runs - found[row], seconds, is_here, rehearsed, broken))
     return planned
 
