@@ -18,7 +18,7 @@ from onnlab.data import Dataset, Split
 from onnlab.distill import History, save_checkpoint
 from onnlab.experiments.runs.images import dataset, images_of
 from onnlab.experiments.runs.scoring import AT_ONCE, pictures_of, scores
-from onnlab.experiments.runs.training import Place, fresh, trained, weights_file
+from onnlab.experiments.runs.training import Workspace, fresh, trained, weights_file
 from onnlab.experiments.settings import Row, Run, any_run
 from onnlab.hardware import KernelClassifier, kernel_ridge
 from onnlab.hardware.estimate import RIDGES
@@ -79,17 +79,17 @@ def parts_of(row: Row, device: str = "cpu", clock: Clock | None = None, enough: 
     if isinstance(model, KernelClassifier):
         return _solved_parts(model, images_of(run), clock, enough)
     with TemporaryDirectory() as folder:
-        place = Place(Path(folder), device)
+        workspace = Workspace(Path(folder), device)
         for other in (run.teacher, run.student):
             if other is not None:
-                save_checkpoint(weights_file(other, place), fresh(other), {})
+                save_checkpoint(weights_file(other, workspace), fresh(other), {})
         if row.epochs == 0:
-            built, _ = trained(run, place)
-            return {"scoring": _scoring(run, built, None, place, clock)}
-        found = _rehearsed(run, place, 1, clock)
+            built, _ = trained(run, workspace)
+            return {"scoring": _scoring(run, built, None, workspace, clock)}
+        found = _rehearsed(run, workspace, 1, clock)
         batches = min(BATCHES, int(enough / max(found.seconds, 1e-9)))
         if batches > 1:
-            found = _rehearsed(run, place, batches, clock)
+            found = _rehearsed(run, workspace, batches, clock)
         return _extrapolated(run, found)
 
 
@@ -180,7 +180,7 @@ class Rehearsed:
     scoring: float
 
 
-def _rehearsed(run: Run, place: Place, batches: int, clock: Clock) -> Rehearsed:
+def _rehearsed(run: Run, workspace: Workspace, batches: int, clock: Clock) -> Rehearsed:
     short = replace(run, row=replace(run.row, epochs=2))
     real = images_of(run)
     each = len(real.train) / math.ceil(len(real.train) / run.row.batch_size)
@@ -192,10 +192,10 @@ def _rehearsed(run: Run, place: Place, batches: int, clock: Clock) -> Rehearsed:
 
     start = clock()
     try:
-        model, history = trained(short, place, few, watch)
+        model, history = trained(short, workspace, few, watch)
     finally:
         watch.close()
-        weights_file(short, place).unlink(missing_ok=True)
+        weights_file(short, workspace).unlink(missing_ok=True)
     end = clock()
     assert watch.data is not None
     held, shown = watch.data, few(run)
@@ -210,7 +210,7 @@ def _rehearsed(run: Run, place: Place, batches: int, clock: Clock) -> Rehearsed:
     return Rehearsed(
         end - start, first.step, two.step, one.check / len(shown.validation),
         two.check / len(shown.validation), two.steps[0] - one.validation[-1], reading,
-        _scoring(short, model, history, place, clock),
+        _scoring(short, model, history, workspace, clock),
     )  # fmt: skip
 
 
@@ -246,16 +246,18 @@ def _extrapolated(run: Run, found: Rehearsed) -> Parts:
     }
 
 
-def _scoring(run: Run, model: nn.Module, history: History | None, place: Place, clock: Clock) -> float:
+def _scoring(
+    run: Run, model: nn.Module, history: History | None, workspace: Workspace, clock: Clock
+) -> float:
     """Return the seconds of the answers to all validation and test images, from those to a few."""
     real, size = dataset(run.row.data)[0], run.row.batch_size
     shown = _cut(real, size, size)
     pictures_of.cache_clear()
     if run.student is not None and run.row.epochs and isinstance(model, HybridClassifier):
         # The run of the device as built has these pictures taken.
-        scores(run, model, history, shown, place.device)
+        scores(run, model, history, shown, workspace.device)
     start = clock()
-    scores(run, model, history, shown, place.device)
+    scores(run, model, history, shown, workspace.device)
     return (clock() - start) * len(real.validation) / len(shown.validation)
 
 

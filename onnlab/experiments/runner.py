@@ -10,7 +10,7 @@ from onnlab.experiments.lines import Line, append, read, score
 from onnlab.experiments.plan import plan, walk
 from onnlab.experiments.progress import Progress, spoken
 from onnlab.experiments.runs.execution import commit, execute, failed
-from onnlab.experiments.runs.training import Place
+from onnlab.experiments.runs.training import Workspace
 from onnlab.experiments.settings import Experiment, Run
 from onnlab.experiments.workers import hand_out
 
@@ -94,14 +94,14 @@ def run(
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     path = folder / f"{experiment.name}.jsonl"
     alone = jobs == 1 and sys.stderr.isatty()
-    place = Place(folder / "weights", device, commit(), data_note, alone)
+    workspace = Workspace(folder / "weights", device, commit(), data_note, alone)
     known = agreed({line["key"]: line for line in read(path)})
     mine: list[Run] = []
     for runs in walk(experiment, seeds, known):
         missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
-        for one, result in hand_out(partial(execute, place=place), missing, jobs):
+        for one, result in hand_out(partial(execute, workspace=workspace), missing, jobs):
             names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
-            made_of = failed(one, place, result) if isinstance(result, Exception) else result
+            made_of = failed(one, workspace, result) if isinstance(result, Exception) else result
             line = agreed({**names, **made_of})
             if is_first():
                 append(path, line)

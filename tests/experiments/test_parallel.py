@@ -8,7 +8,7 @@ import pytest
 from onnlab.experiments import BUDGETS, DEVICES, compare_estimates, estimates, read, run, workers
 from onnlab.experiments.cluster import ClusterError
 from onnlab.experiments.runs import execution, training
-from onnlab.experiments.runs.training import Place
+from onnlab.experiments.runs.training import Workspace
 from onnlab.experiments.settings import run_of
 from tests.distill.test_parallel import ROOT, TORCHRUN, torchrun
 from tests.experiments.helpers import TINY, few_images
@@ -71,7 +71,7 @@ def test_where_one_fails_and_others_do_not_no_line_is_made(
     monkeypatch.setattr(training, "build", build_in_the_dark)
     monkeypatch.setattr(execution, "meet", wait_in_vain)
     with pytest.raises(TimeoutError, match="nobody comes"), few_images():
-        execution.execute(run_of(DARK, DARK.trials[0], 0, {}.__getitem__), Place(tmp_path))
+        execution.execute(run_of(DARK, DARK.trials[0], 0, {}.__getitem__), Workspace(tmp_path))
 
 
 def test_jobs_are_not_handed_out_by_processes_that_work_together(

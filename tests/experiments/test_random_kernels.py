@@ -30,7 +30,7 @@ from onnlab.experiments.parts import RANDOM_CAMERAS, SOLVED
 from onnlab.experiments.report import comparisons
 from onnlab.experiments.runs.execution import execute
 from onnlab.experiments.runs.images import dataset
-from onnlab.experiments.runs.training import Place, build, trained
+from onnlab.experiments.runs.training import Workspace, build, trained
 from onnlab.hardware import KernelClassifier
 from onnlab.hardware.estimate import RIDGES
 from onnlab.networks import HybridClassifier
@@ -100,7 +100,7 @@ def test_behind_a_linear_camera_64_kernels_say_all_that_1000_say() -> None:
 @pytest.mark.parametrize("camera", RANDOM_CAMERAS)
 def test_a_read_out_learns_from_readings_what_it_learns_from_images(camera: str, tmp_path: Path) -> None:
     run = Run(replace(ROW, network=f"Random-8 {camera}"), Trial(1e-2), 5)
-    found, history = trained(run, Place(tmp_path))
+    found, history = trained(run, Workspace(tmp_path))
     model = drawn(run.row.network, 5)
     light = model.optics.weight.clone()
     data = load("mnist-mini")
@@ -124,10 +124,10 @@ def test_light_is_needed_once_for_each_image(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(nn.Conv2d, "forward", watched)
     with few_images():
         row = replace(ROW, labels=None, epochs=3)
-        trained(Run(row, Trial(1e-2), 0), Place(tmp_path))
+        trained(Run(row, Trial(1e-2), 0), Workspace(tmp_path))
         assert sum(shown) == 100 + 50  # to train and to validate
         shown.clear()
-        trained(Run(replace(row, augment="shift"), Trial(1e-2), 0), Place(tmp_path))
+        trained(Run(replace(row, augment="shift"), Trial(1e-2), 0), Workspace(tmp_path))
         assert sum(shown) == 3 * (100 + 50)  # new images in every epoch
 
 
@@ -146,7 +146,7 @@ def test_the_limit_becomes_a_line_without_epochs(tmp_path: Path) -> None:
     )  # fmt: skip
     run = Run(row, Trial(None), 2)
     with few_images():
-        line = execute(run, Place(tmp_path))
+        line = execute(run, Workspace(tmp_path))
         check_line({**line, "experiment": "e", "scale": "book", "row": "limit"})
         assert (line["epoch"], line["parameters"]) == (0, 0) and line["seconds"] > 0
         data = dataset("mnist-mini")[0]

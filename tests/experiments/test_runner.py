@@ -18,7 +18,7 @@ from onnlab import cli
 from onnlab.experiments import EXPERIMENTS, Experiment, Run, read, run, runner, tables_of
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.runs import execution, training
-from onnlab.experiments.runs.training import Place
+from onnlab.experiments.runs.training import Workspace
 from tests.clusters import two_workers
 from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images
 
@@ -63,7 +63,7 @@ def test_each_row_gets_the_same_budget_and_a_student_the_teacher_of_its_seed(fin
 
 def test_a_second_call_makes_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (finished / FILE).read_bytes()
-    monkeypatch.setattr(runner, "execute", lambda one, place: pytest.fail("made again"))
+    monkeypatch.setattr(runner, "execute", lambda one, workspace: pytest.fail("made again"))
     lines = run(TINY, finished, seeds=2, report=lambda text: None)
     assert (finished / FILE).read_bytes() == before
     assert values(lines) == values(read(finished / FILE))
@@ -75,7 +75,7 @@ def test_only_the_missing_run_is_made_and_comes_out_the_same(
 ) -> None:
     made = []
     monkeypatch.setattr(
-        runner, "execute", lambda one, place: made.append(one.key) or execution.execute(one, place)
+        runner, "execute", lambda one, workspace: made.append(one.key) or execution.execute(one, workspace)
     )
     everything = read(finished / FILE)
     folder = copied(finished, tmp_path, [i for i in range(9) if i != missing])
@@ -206,11 +206,11 @@ HARMLESS = [replace(DEADLY, name="harmless", labels=labels) for labels in (62, 6
 MIXED = Experiment("tiny", "book", (DEADLY, *HARMLESS))
 
 
-def killed_by_deadly(one: Run, place: Place) -> dict:
+def killed_by_deadly(one: Run, workspace: Workspace) -> dict:
     """Make a run, or run out of memory, as the system ends that."""
     if one.row.name == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)
-    return execution.execute(one, place)
+    return execution.execute(one, workspace)
 
 
 @pytest.mark.slow
@@ -316,8 +316,8 @@ def test_the_command_hands_out_runs_to_a_cluster(
     assert "linear" in capsys.readouterr().out
 
 
-def _by_a_worker(one, place):
-    line = execution.execute(one, place)
+def _by_a_worker(one, workspace):
+    line = execution.execute(one, workspace)
     return {**line, "versions": {**line["versions"], "pid": os.getpid()}}
 
 

@@ -19,39 +19,39 @@ from onnlab.experiments.energy import Meter
 from onnlab.experiments.lines import Line
 from onnlab.experiments.runs.images import dataset
 from onnlab.experiments.runs.scoring import scores
-from onnlab.experiments.runs.training import Place, alone_with, trained, under_way_file, weights_file
+from onnlab.experiments.runs.training import Workspace, alone_with, trained, under_way_file, weights_file
 from onnlab.experiments.settings import VERSION, Run
 
 
-def execute(run: Run, place: Place) -> Line:
+def execute(run: Run, workspace: Workspace) -> Line:
     """Return what belongs into the line of a run, without the names of experiment, scale and row.
 
     A run that fails is a result, too: its traceback becomes the ``error``. Only an interruption gets through.
     """
-    device = place.device
+    device = workspace.device
     try:
-        device = device_name(place.device)
-        place.folder.mkdir(parents=True, exist_ok=True)  # on another machine it may be missing
+        device = device_name(workspace.device)
+        workspace.folder.mkdir(parents=True, exist_ok=True)  # on another machine it may be missing
         torch.set_num_threads(1)  # the runs share the processor, and results depend on the number of threads
-        return {**_head(run, place, device), **_results(run, place)}
+        return {**_head(run, workspace, device), **_results(run, workspace)}
     except Exception as error:
         meet()  # raises, and ends all, where the others did not fail alike
-        return {**_head(run, place, device), "error": traceback_of(error)}
+        return {**_head(run, workspace, device), "error": traceback_of(error)}
 
 
-def failed(run: Run, place: Place, error: Exception) -> Line:
+def failed(run: Run, workspace: Workspace, error: Exception) -> Line:
     """Return what :func:`execute` would, of a run whose process or machine failed instead."""
-    return {**_head(run, place, place.device), "error": traceback_of(error)}
+    return {**_head(run, workspace, workspace.device), "error": traceback_of(error)}
 
 
-def _head(run: Run, place: Place, device: str) -> Line:
+def _head(run: Run, workspace: Workspace, device: str) -> Line:
     return {
         "key": run.key,
         "seed": run.seed,
         "version": VERSION,
         "settings": run.settings,
-        **machinery(device, place.commit),
-        "data_note": place.data_note,
+        **machinery(device, workspace.commit),
+        "data_note": workspace.data_note,
         "error": None,
     }
 
@@ -86,29 +86,29 @@ def commit() -> str | None:
         return None
 
 
-def _results(run: Run, place: Place) -> dict[str, Any]:
+def _results(run: Run, workspace: Workspace) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
-    with alone_with(run, place):
-        model, history, spent = _metered(run, place)
+    with alone_with(run, workspace):
+        model, history, spent = _metered(run, workspace)
     return {
-        **scores(run, model, history, data, place.device),
+        **scores(run, model, history, data, workspace.device),
         "epoch": 0 if history is None else history.kept,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **spent,
         "data_sha256": digest,
-        "data_note": place.data_note or _note(data),
+        "data_note": workspace.data_note or _note(data),
     }
 
 
-def _metered(run: Run, place: Place) -> tuple[nn.Module, History | None, dict[str, float | None]]:
+def _metered(run: Run, workspace: Workspace) -> tuple[nn.Module, History | None, dict[str, float | None]]:
     """Train the network of a run; return it with its history, and the seconds and joules that it took."""
-    before = [weights_file(other, place) for other in (run.teacher, run.student) if other is not None]
+    before = [weights_file(other, workspace) for other in (run.teacher, run.student) if other is not None]
     # Each of several processes meters its own GPU or machine: none of them knows the whole.
     alone = processes() == 1 and all(file.exists() for file in before)
-    at_once_and_alone = alone and not under_way_file(run, place).exists()
+    at_once_and_alone = alone and not under_way_file(run, workspace).exists()
     start = time.perf_counter()
-    with Meter(place.device) as meter:
-        model, history = trained(run, place)
+    with Meter(workspace.device) as meter:
+        model, history = trained(run, workspace)
     elapsed = time.perf_counter() - start
     seconds = 0.0 if history is None else float(history["seconds"].sum())
     if not (run.teacher or run.student):  # what is no epoch counts, too: readings taken once, closed forms

@@ -35,7 +35,7 @@ from onnlab.networks import HybridClassifier, linear_counterpart
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """Where runs are made, and what is written down about it.
 
     Parameters
@@ -72,7 +72,7 @@ def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Modul
 
 def trained(
     run: Run,
-    place: Place,
+    workspace: Workspace,
     images: Callable[[Run], Dataset] = images_of,
     watch: Callable[[nn.Module, Dataset], None] = lambda learner, data: None,
 ) -> tuple[nn.Module, History | None]:
@@ -83,7 +83,7 @@ def trained(
     learns from which data just before it starts.
     """
     row, data = run.row, images(run)
-    under_way = under_way_file(run, place)
+    under_way = under_way_file(run, workspace)
     settings: dict[str, Any] = {
         "epochs": row.epochs,
         "seed": run.seed,
@@ -91,10 +91,10 @@ def trained(
         "learning_rate": run.trial.learning_rate,
         "augment": AUGMENTATIONS[row.augment],
         "checkpoint": under_way,
-        "device": place.device,
+        "device": workspace.device,
         "keep": row.keep,
         "fixed_batches": _fixed_batches(row),
-        "progress": place.progress,
+        "progress": workspace.progress,
     }
     if run.student is None:
         model = fresh(run)
@@ -104,24 +104,24 @@ def trained(
         learner = model
         # A teacher sees the images themselves, and augmented ones are new each time.
         if is_frozen(model) and run.teacher is None and row.augment == "none":
-            data, learner = seen_by_back_end(model.eval(), data, place.device), model.back_end
+            data, learner = seen_by_back_end(model.eval(), data, workspace.device), model.back_end
         settings["channels_last"] = channels_last(model)
         watch(learner, data)
-        history = fit(learner, data, _objective(run, place), **settings)
+        history = fit(learner, data, _objective(run, workspace), **settings)
         if is_first():
-            save_checkpoint(weights_file(run, place), model, dict(history.recipe))
-            remove_parts(weights_file(run, place))
+            save_checkpoint(weights_file(run, workspace), model, dict(history.recipe))
+            remove_parts(weights_file(run, workspace))
         meet()  # the others read that file
     else:
         assert row.process is not None
-        model = device(_recalled(run.student, place), row.process, run.seed).to(place.device)
+        model = device(_recalled(run.student, workspace), row.process, run.seed).to(workspace.device)
         if row.epochs == 0:
             return model, None
         theirs = images(run.student)
         fraction = len(data.train) / len(theirs.train)
         settings["channels_last"] = channels_last(model)
         watch(model, theirs)
-        history = compensate(model, theirs, _objective(run, place), fraction, **settings)
+        history = compensate(model, theirs, _objective(run, workspace), fraction, **settings)
     if is_first():
         under_way.unlink(missing_ok=True)
         remove_parts(under_way)
@@ -145,7 +145,7 @@ def channels_last(model: nn.Module) -> bool:
     return not isinstance(model, HybridClassifier)
 
 
-def _objective(run: Run, place: Place) -> Objective:
+def _objective(run: Run, workspace: Workspace) -> Objective:
     row, trial = run.row, run.trial
     labels: Objective = CrossEntropy(trial.label_smoothing or 0.0)
     overlap = [Dice()] if labels_pixels(dataset(row.data)[0]) and row.alpha != 1 else []  # 1: no labels
@@ -153,7 +153,7 @@ def _objective(run: Run, place: Place) -> Objective:
     if run.teacher is None:
         return labels
     # The layout of its weights is that in which a convolution works, whatever that of the images.
-    teacher = _recalled(run.teacher, place)
+    teacher = _recalled(run.teacher, workspace)
     teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its annotations
     answers: Objective | None = None
     if trial.temperature is not None and row.alpha is not None:
@@ -169,25 +169,25 @@ def _fixed_batches(row: Row) -> bool:
     return row.kernel is not None and "projections" not in KERNELS[row.kernel] and row.augment == "none"
 
 
-def _recalled(run: Run, place: Place) -> nn.Module:
+def _recalled(run: Run, workspace: Workspace) -> nn.Module:
     """Return the network of a run that comes before: from its file, or trained now."""
-    with alone_with(run, place):
-        if not agreed(weights_file(run, place).exists()):
-            trained(run, place)
+    with alone_with(run, workspace):
+        if not agreed(weights_file(run, workspace).exists()):
+            trained(run, workspace)
     # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.
     model = fresh(run)
-    load_checkpoint(weights_file(run, place), model)
+    load_checkpoint(weights_file(run, workspace), model)
     return model
 
 
 @contextmanager
-def alone_with(run: Run, place: Place) -> Iterator[None]:
+def alone_with(run: Run, workspace: Workspace) -> Iterator[None]:
     """Wait until no other process, on this or another machine with the same folder, makes this run.
 
     Of the processes of a group, the first one holds the lock for all of them. When a process ends, however it
     ends, its lock is free again.
     """
-    lock = FileLock(place.folder / f".{run.key}.lock")
+    lock = FileLock(workspace.folder / f".{run.key}.lock")
     while not agreed(is_first() and _is_locked(lock)):  # in turns: a group waits for no message so long
         pass
     try:
@@ -204,11 +204,11 @@ def _is_locked(lock: FileLock, patience: float = 60) -> bool:
     return True
 
 
-def weights_file(run: Run, place: Place) -> Path:
+def weights_file(run: Run, workspace: Workspace) -> Path:
     """The file of a network that others are made of."""
-    return place.folder / f"{run.key}.safetensors"
+    return workspace.folder / f"{run.key}.safetensors"
 
 
-def under_way_file(run: Run, place: Place) -> Path:
+def under_way_file(run: Run, workspace: Workspace) -> Path:
     """The file of a training that goes on after an interruption."""
-    return place.folder / f"{run.key}.state"
+    return workspace.folder / f"{run.key}.state"

@@ -15,7 +15,7 @@ from onnlab.experiments.parts import TASKS
 from onnlab.experiments.runs import execution, training
 from onnlab.experiments.runs.execution import commit, execute
 from onnlab.experiments.runs.images import dataset
-from onnlab.experiments.runs.training import Place
+from onnlab.experiments.runs.training import Workspace
 from tests.experiments.helpers import KD, LINEAR, TEACHER, first_run
 
 
@@ -24,16 +24,16 @@ def test_a_line_holds_the_joules_of_one_training_and_none_of_a_part_or_of_two(
 ) -> None:
     counted = itertools.count(10.0, 2.5)
     monkeypatch.setattr(energy, "packages", lambda: [energy.Counter(lambda: next(counted), 1e6)])
-    place = Place(tmp_path)
+    workspace = Workspace(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda *arguments, **options: None)  # what is left of an interruption
-        assert execute(first_run(TEACHER), place)["joules"] == 2.5
-    interrupted = execute(first_run(TEACHER), place)
+        assert execute(first_run(TEACHER), workspace)["joules"] == 2.5
+    interrupted = execute(first_run(TEACHER), workspace)
     assert interrupted["error"] is None and interrupted["joules"] is None
-    assert execute(first_run(KD), place)["joules"] == 2.5
-    assert execute(first_run(KD, seed=4), place)["joules"] is None  # its teacher had to be trained along
+    assert execute(first_run(KD), workspace)["joules"] == 2.5
+    assert execute(first_run(KD, seed=4), workspace)["joules"] is None  # its teacher had to be trained along
     monkeypatch.setattr(execution, "processes", lambda: 2)
-    line = execute(first_run(TEACHER, seed=5), place)
+    line = execute(first_run(TEACHER, seed=5), workspace)
     assert (line["device"], line["error"], line["joules"]) == ("2 x cpu", None, None)
 
 
@@ -52,7 +52,9 @@ def test_a_copy_of_the_data_that_could_not_be_checked_is_noted(
     monkeypatch.setitem(TASKS, "mnist", lambda: copy)
     dataset.cache_clear()
     try:
-        line = execute(Run(replace(LINEAR, data="mnist"), Trial(1e-3), 0), Place(tmp_path, data_note=note))
+        line = execute(
+            Run(replace(LINEAR, data="mnist"), Trial(1e-3), 0), Workspace(tmp_path, data_note=note)
+        )
     finally:
         dataset.cache_clear()
     check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
@@ -65,7 +67,7 @@ def test_an_interruption_gets_through(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(training, "fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        execute(Run(LINEAR, Trial(1e-3), 0), Place(tmp_path))
+        execute(Run(LINEAR, Trial(1e-3), 0), Workspace(tmp_path))
 
 
 def test_the_commit_says_if_there_are_changes() -> None:
@@ -80,6 +82,6 @@ def test_a_machine_without_the_device_fails_its_run_and_nothing_else(
         raise RuntimeError("Found no NVIDIA driver on your system")
 
     monkeypatch.setattr(torch.cuda, "get_device_name", no_gpu)
-    line = execute(first_run(LINEAR), Place(tmp_path, device="cuda"))
+    line = execute(first_run(LINEAR), Workspace(tmp_path, device="cuda"))
     check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
     assert line["device"] == "cuda" and line["error"].endswith("Found no NVIDIA driver on your system")

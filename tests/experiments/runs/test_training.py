@@ -18,7 +18,7 @@ from onnlab.experiments.parts import AUGMENTATIONS
 from onnlab.experiments.runs import training
 from onnlab.experiments.runs.execution import execute
 from onnlab.experiments.runs.images import dataset
-from onnlab.experiments.runs.training import Place, trained, under_way_file
+from onnlab.experiments.runs.training import Workspace, trained, under_way_file
 from tests.experiments.helpers import (
     AGAIN,
     HYBRID,
@@ -36,7 +36,7 @@ STUDENT = Run(KD, Trial(1e-3, temperature=4.0), 3, Run(TEACHER, Trial(4e-3), 3))
 
 def test_the_settings_reach_the_training(tmp_path: Path, seen: list[dict]) -> None:
     row = replace(LINEAR, labels=50, epochs=2, batch_size=20, augment="shift")
-    trained(Run(row, Trial(5e-3), 7), Place(tmp_path))
+    trained(Run(row, Trial(5e-3), 7), Workspace(tmp_path))
     (call,) = seen
     expected = {"epochs": 2, "seed": 7, "batch_size": 20, "learning_rate": 5e-3}
     assert {name: call[name] for name in expected} == expected
@@ -45,9 +45,9 @@ def test_the_settings_reach_the_training(tmp_path: Path, seen: list[dict]) -> No
 
 
 def test_with_one_seed_all_start_alike_and_see_the_same_images(tmp_path: Path, seen: list[dict]) -> None:
-    trained(STUDENT, Place(tmp_path))
-    trained(Run(LINEAR, Trial(1e-3), 3), Place(tmp_path))
-    trained(Run(LINEAR, Trial(1e-3), 4), Place(tmp_path))
+    trained(STUDENT, Workspace(tmp_path))
+    trained(Run(LINEAR, Trial(1e-3), 3), Workspace(tmp_path))
+    trained(Run(LINEAR, Trial(1e-3), 4), Workspace(tmp_path))
     teacher, student, alone, other = seen
     for call in (teacher, alone):
         assert torch.equal(call["data"].train.pixels, student["data"].train.pixels)
@@ -58,7 +58,7 @@ def test_with_one_seed_all_start_alike_and_see_the_same_images(tmp_path: Path, s
 
 
 def test_a_run_on_pixels_learns_overlap_too(tmp_path: Path, seen: list[dict]) -> None:
-    trained(Run(PIXELS, Trial(1e-3), 0), Place(tmp_path))
+    trained(Run(PIXELS, Trial(1e-3), 0), Workspace(tmp_path))
     assert [type(term) for _, term in seen[0]["objective"].terms] == [CrossEntropy, Dice]
 
 
@@ -68,7 +68,7 @@ def test_answers_alone_leave_the_masks_out(
 ) -> None:
     teacher = replace(PIXELS, name="teacher")
     row = replace(PIXELS, name="KD", teacher=teacher, temperatures=(2.0,), alpha=alpha)
-    trained(Run(row, Trial(1e-3, temperature=2.0), 0, Run(teacher, Trial(1e-3), 0)), Place(tmp_path))
+    trained(Run(row, Trial(1e-3, temperature=2.0), 0, Run(teacher, Trial(1e-3), 0)), Workspace(tmp_path))
     objective = seen[1]["objective"]
     terms = [type(term) for _, term in objective.terms] if len(expected) > 1 else [type(objective)]
     assert terms == expected
@@ -78,7 +78,7 @@ def test_answers_alone_leave_the_masks_out(
 def test_a_hybrid_classifier_learns_in_the_layout_of_its_pool_and_its_teacher_answers_in_its_own(
     row: Row, channels_last: bool, tmp_path: Path, seen: list[dict], small: None
 ) -> None:
-    trained(first_run(row), Place(tmp_path))
+    trained(first_run(row), Workspace(tmp_path))
     assert seen[-1]["channels_last"] is channels_last
     if row.teacher is not None:
         weights = [p for p in seen[-1]["objective"].teacher.parameters() if p.ndim == 4]
@@ -96,11 +96,11 @@ def test_a_device_learns_again_from_images_of_its_student_and_its_light_stays(
         return compensate(model, data, objective, fraction, **settings)
 
     monkeypatch.setattr(training, "compensate", watched)
-    place = Place(tmp_path)
-    student, _ = trained(first_run(HYBRID), place)
+    workspace = Workspace(tmp_path)
+    student, _ = trained(first_run(HYBRID), workspace)
     before = device(student, "clean room", 3).state_dict()
     for row, objective in ((AGAIN, CrossEntropy), (TAUGHT, KDObjective)):
-        model, history = trained(first_run(row), place)
+        model, history = trained(first_run(row), workspace)
         assert history is not None and history.recipe["images"] == 30 and len(history) == 2
         after = model.state_dict()
         changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
@@ -115,10 +115,10 @@ def test_a_device_learns_again_from_images_of_its_student_and_its_light_stays(
 
 
 def test_the_teacher_is_trained_once_and_then_taken_from_its_file(tmp_path: Path, seen: list[dict]) -> None:
-    place = Place(tmp_path)
-    first, _ = trained(STUDENT, place)
+    workspace = Workspace(tmp_path)
+    first, _ = trained(STUDENT, workspace)
     assert [call["learning_rate"] for call in seen] == [4e-3, 1e-3]
-    second, _ = trained(STUDENT, place)
+    second, _ = trained(STUDENT, workspace)
     assert len(seen) == 3
     taught_by = [call["objective"] for call in seen[1:]]
     assert all(isinstance(objective, KDObjective) for objective in taught_by)
@@ -130,9 +130,9 @@ def test_the_teacher_is_trained_once_and_then_taken_from_its_file(tmp_path: Path
 def test_a_kernel_is_learned_beside_labels_or_answers(tmp_path: Path, seen: list[dict]) -> None:
     kernels = replace(KD, temperatures=(), alpha=None, kernel="trace", betas=(2.0,))
     teacher = Run(TEACHER, Trial(4e-3), 3)
-    trained(Run(kernels, Trial(1e-3, beta=2.0), 3, teacher), Place(tmp_path))
+    trained(Run(kernels, Trial(1e-3, beta=2.0), 3, teacher), Workspace(tmp_path))
     both = replace(kernels, temperatures=(4.0,), alpha=0.9, kernel="one projection")
-    trained(Run(both, Trial(1e-3, temperature=4.0, beta=3.0), 3, teacher), Place(tmp_path))
+    trained(Run(both, Trial(1e-3, temperature=4.0, beta=3.0), 3, teacher), Workspace(tmp_path))
     (_, alone, together) = seen
     terms = [[term for _, term in call["objective"].terms] for call in (alone, together)]
     assert [[type(term) for term in pair] for pair in terms] == [[CrossEntropy, NTKD], [KDObjective, NTKD]]
@@ -145,8 +145,8 @@ def test_a_kernel_is_learned_beside_labels_or_answers(tmp_path: Path, seen: list
 def test_a_run_leaves_the_global_generator_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    trained(STUDENT, Place(tmp_path))
-    trained(STUDENT, Place(tmp_path))
+    trained(STUDENT, Workspace(tmp_path))
+    trained(STUDENT, Workspace(tmp_path))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -162,17 +162,17 @@ def student_and_linear(folder: Path, rate: float) -> tuple[list[dict], list[str]
     (folder / f"{rate}.here").touch()
     while len(list(folder.glob("*.here"))) < 2:
         time.sleep(0.01)
-    place = Place(folder / "weights")
+    workspace = Workspace(folder / "weights")
     student = Run(KD, Trial(rate, temperature=4.0), 3, Run(TEACHER, Trial(4e-3), 3))
     with pytest.MonkeyPatch.context() as patch, few_images():
         patch.setattr(training, "fit", slow)
-        return [execute(run, place) for run in (student, first_run(LINEAR))], trainings
+        return [execute(run, workspace) for run in (student, first_run(LINEAR))], trainings
 
 
 @pytest.mark.slow
 def test_processes_with_one_folder_train_a_teacher_once_and_do_not_disturb_each_other(tmp_path: Path) -> None:
     linear = first_run(LINEAR)
-    under_way = under_way_file(linear, Place(tmp_path / "weights"))
+    under_way = under_way_file(linear, Workspace(tmp_path / "weights"))
     under_way.parent.mkdir()
     under_way.with_name(f"{under_way.name}.killed.part").write_bytes(b"half of a state")
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
@@ -181,6 +181,6 @@ def test_processes_with_one_folder_train_a_teacher_once_and_do_not_disturb_each_
     assert trainings.count(Run(TEACHER, Trial(4e-3), 3).key) == 1 and trainings.count(linear.key) == 2
     assert [line["error"] for lines, _ in results for line in lines] == [None] * 4
     with few_images():
-        alone = execute(linear, Place(tmp_path / "alone"))
+        alone = execute(linear, Workspace(tmp_path / "alone"))
     assert {lines[1]["validation_loss"] for lines, _ in results} == {alone["validation_loss"]}
     assert {file.suffix for file in under_way.parent.glob("[!.]*")} == {".safetensors"}
