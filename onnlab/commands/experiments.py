@@ -30,7 +30,7 @@ from onnlab.experiments import (
     run,
 )
 from onnlab.experiments.consumption import COMPUTED
-from onnlab.experiments.report import plain_tables
+from onnlab.experiments.report import part, plain_tables
 from onnlab.experiments.trace import format_trace
 
 
@@ -41,6 +41,7 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
         help=f"{' | '.join((*EXPERIMENTS, *COMPUTED))}; all of them if none is named",
     )  # fmt: skip
     command.add_argument("--scale", choices=SCALES, default=SCALES[0], help="minutes, hours, or days")
+    command.add_argument("--data", help="only rows about this data set, such as mnist; all without it")
     command.add_argument("--seeds", type=count, default=5, help="repetitions of each row")
     command.add_argument("--out", type=Path, default=Path("results"), help="folder of the results")
     only = command.add_mutually_exclusive_group()
@@ -122,8 +123,7 @@ def reproduce(options: argparse.Namespace) -> int:
     The exit status is 1 if runs failed.
     """
     check_device(options)
-    names = dict.fromkeys(options.names)
-    experiments = [EXPERIMENTS[name](options.scale) for name in names if name in EXPERIMENTS]
+    experiments = asked_for(options)
     if options.rehearse:
         return show_rehearsals(experiments, options)
     plans = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
@@ -148,7 +148,8 @@ def reproduce(options: argparse.Namespace) -> int:
             )
             texts.append(plain_tables(experiment, lines))
             failed += sum(line["error"] is not None for line in lines)
-        texts += [COMPUTED[name](options.scale) for name in names if name in COMPUTED]
+        if options.data is None:  # what is computed is about networks
+            texts += [COMPUTED[name](options.scale) for name in COMPUTED if name in options.names]
         if is_first():
             print("\n\n".join(texts))
         if failed:
@@ -157,6 +158,21 @@ def reproduce(options: argparse.Namespace) -> int:
                 "and the same command tries them again"
             )
     return 1 if failed else 0
+
+
+def asked_for(options: argparse.Namespace) -> list[Experiment]:
+    """Return the experiments that were named, or those parts of them that are about one data set."""
+    names = dict.fromkeys(name for name in options.names if name in EXPERIMENTS)
+    whole = [EXPERIMENTS[name](options.scale) for name in names]
+    if options.data is None:
+        return whole
+    known = dict.fromkeys(row.data for one in whole for row in one.rows)
+    if options.data not in known:
+        raise CommandError(
+            f"--data must be a data set of these tables, which have {', '.join(known) or 'none'}, "
+            f"got {options.data!r}"
+        )
+    return [part(one, options.data) for one in whole if any(row.data == options.data for row in one.rows)]
 
 
 def show_rehearsals(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:

@@ -106,6 +106,19 @@ def test_the_command_lists_every_row_of_every_experiment(
     assert not list(tmp_path.iterdir())  # it leaves nothing
 
 
+def test_the_command_lists_the_rows_of_one_data_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["reproduce", "--dry-run", "--scale", "full", "--out", str(tmp_path), "--data"]
+    assert cli.main([*arguments, "cifar10"]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:-1]]
+    rows = [(name, row.data) for name, make in EXPERIMENTS.items() for row in make("full").rows]
+    assert shown == [name for name, data in rows if data == "cifar10"]
+    assert set(shown) == {"sclc", "ntkd", "compensation", "random-kernels"}
+    assert cli.main([*arguments, "cifar"]) == 1
+    assert "have mnist, cifar10, camvid-cars, got 'cifar'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("scale", "seeds"), [("chapter", 5), ("book", 3)])
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_the_tables_of_these_scales_are_whole(name: str, scale: str, seeds: int) -> None:

@@ -352,6 +352,19 @@ def test_the_command_runs_prints_the_table_and_notes_what_is_special(
     assert {(line["scale"], line["data_note"]) for line in lines} == {("full", "pixels of a copy")}
 
 
+def test_the_command_makes_the_rows_of_one_data_set_and_computes_nothing_beside_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    other = replace(LINEAR, name="elsewhere", data="camvid-cars")
+    monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale, rows=(other, LINEAR)))
+    arguments = ["reproduce", "sclc", "energy", "--seeds", "1", "--out", str(tmp_path), "--data"]
+    with few_images():
+        assert cli.main([*arguments, "mnist-mini"]) == 0
+    assert [line["row"] for line in read(tmp_path / FILE)] == ["linear", "linear"]
+    out = capsys.readouterr().out
+    assert out.startswith("tiny (chapter), mnist-mini") and "elsewhere" not in out and "MACs" not in out
+
+
 def test_the_command_counts_over_all_experiments_and_prints_the_tables_and_gains_of_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
