@@ -53,7 +53,7 @@ def fit(
     autocast: bool = False,
     channels_last: bool = False,
     fixed_batches: bool = False,
-    progress: bool = True,
+    progress: bool | str = True,
 ) -> History:
     """Train a network on ``data.train``; choose the best epoch on ``data.validation``; leave ``data.test``.
 
@@ -105,8 +105,9 @@ def fit(
     fixed_batches : bool
         Cut the training images into batches once, by the seed, and change only the order of these: for
         objectives such as :class:`NTKD` that remember what they computed for a batch.
-    progress : bool
-        Show a line on standard error.
+    progress : bool or str
+        Show a line on standard error, which is written over. A text is the name of this training among
+        others: it stands in front of a line that comes once a minute.
 
     Returns
     -------
@@ -177,7 +178,7 @@ def fit(
         rows, best = [Epoch(*row) for row in state["rows"]], state["best"]
 
     gpus = range(torch.cuda.device_count())
-    with torch.random.fork_rng(gpus), Progress(epochs, steps, progress and is_first()) as line:
+    with torch.random.fork_rng(gpus), Progress(epochs, steps, progress if is_first() else False) as line:
         for epoch in range(len(rows), epochs):
             start, total = time.perf_counter(), 0.0
             generator = Generator().manual_seed(seeds[epoch][0])

@@ -1,6 +1,7 @@
 """The training loop: it learns, repeats itself, chooses by validation, and stops at a NaN."""
 
 import copy
+import itertools
 from functools import partial
 
 import pytest
@@ -8,7 +9,17 @@ import torch
 from torch import nn
 
 from onnlab.data import Dataset, Split, load
-from onnlab.distill import CrossEntropy, Scores, constant, cosine, evaluate, fit, mixup, random_flip
+from onnlab.distill import (
+    CrossEntropy,
+    Scores,
+    _progress,
+    constant,
+    cosine,
+    evaluate,
+    fit,
+    mixup,
+    random_flip,
+)
 from onnlab.viz import show_history
 from tests.distill.helpers import same_weights, toy_data, toy_model, toy_split
 
@@ -310,6 +321,17 @@ def test_history_is_a_table_to_print_and_draw():
     assert history.recipe["optimiser"] == "Adam" and history.recipe["schedule"] == "cosine"
     with pytest.raises(KeyError, match="column must be one of epoch, training_loss"):
         history["accuracy"]
+
+
+def test_a_training_among_others_tells_its_name_once_a_minute(capsys, monkeypatch):
+    seconds = itertools.count(0, 25)
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(seconds))
+    progress = _progress.Progress(epochs=2, steps=10, wanted="teacher, seed 3")
+    with progress:
+        for step in range(6):  # at 25 s, 50 s, 75 s: said; the next is due 60 s after 100 s
+            progress.step(0, step, 0.5)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"teacher, seed 3: epoch 1/2  {n}0%  loss 0.5000" for n in (3, 6)]
 
 
 def test_progress_is_one_line_on_standard_error(capsys):
