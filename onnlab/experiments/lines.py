@@ -2,17 +2,19 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from onnlab.distill.checkpoint import append_line
+from onnlab.experiments.settings import key_of
 
 Line = dict[str, Any]
 
 
 class LineError(ValueError):
-    """A file of results or rehearsals holds a broken line; the text says where, and what to do."""
+    """Lines of results or rehearsals are broken, or do not compare; the text says where, and what to do."""
 
 
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -81,10 +83,36 @@ def check_line(line: object) -> None:
     for name in () if failed else ("test_accuracy", "validation_accuracy", *pixels):
         if not 0 <= fields[name] <= 1:
             raise ValueError(f"{name} must be from 0 to 1, got {fields[name]}")
-    if not failed and (fields.get("joules") or 0) < 0:
-        raise ValueError(f"joules must not be negative, got {fields['joules']}")
+    for name in () if failed else ("seconds", "joules"):
+        if (fields.get(name) or 0) < 0:
+            raise ValueError(f"{name} must not be negative, got {fields[name]}")
+    if not failed and not re.fullmatch("[0-9a-f]{64}", fields["data_sha256"]):
+        raise ValueError(f"data_sha256 must be 64 hexadecimal digits, got {fields['data_sha256']!r}")
     if fields["settings"].get("seed") != fields["seed"]:
         raise ValueError(f"seed must be that of the settings, got {fields['seed']}")
+    key = key_of(fields["settings"], fields["version"])
+    if fields["key"] != key:
+        raise ValueError(f"key must be that of settings and version, {key!r}, got {fields['key']!r}")
+
+
+def check_copies(lines: Iterable[Line]) -> None:
+    """Raise unless all lines about a data set are of one copy of it. Those of failed runs are left out.
+
+    Raises
+    ------
+    LineError
+        If two are not: results of different pictures neither average nor compare.
+    """
+    first: dict[str, Line] = {}
+    for line in lines:
+        if line["error"] is None:
+            other = first.setdefault(line["settings"]["data"], line)
+            if other["data_sha256"] != line["data_sha256"]:
+                notes = " and ".join(f"{x['data_sha256'][:8]} ({x['data_note']})" for x in (other, line))
+                raise LineError(
+                    f"lines about {line['settings']['data']} must be of one copy of it, got {notes}; "
+                    "keep the results of each copy in a folder of its own (--out)"
+                )
 
 
 def check_rehearsal(line: object) -> None:
@@ -141,27 +169,27 @@ def read(path: Path) -> list[Line]:
 
 
 def read_rehearsals(path: Path) -> list[Line]:
-    """Return the lines of a file of rehearsals. Of two lines of one row the later one counts.
+    """Return the lines of a file of rehearsals. Of two lines of one row on one device the later one counts.
 
     Raises
     ------
     LineError
         As :func:`read`.
     """
-    return _read(path, check_rehearsal, "group")
+    return _read(path, check_rehearsal, "group", "device")
 
 
-def _read(path: Path, check: Callable[[object], None], key: str) -> list[Line]:
+def _read(path: Path, check: Callable[[object], None], *keys: str) -> list[Line]:
     if not path.exists():
         return []
-    lines: dict[str, Line] = {}
+    lines: dict[tuple[str, ...], Line] = {}
     for number, text in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             line = json.loads(text)
             check(line)
         except ValueError as error:
             raise LineError(f"{path}, line {number}: {error}; mend or remove that line") from error
-        lines[line[key]] = line
+        lines[tuple(line[key] for key in keys)] = line
     return list(lines.values())
 
 

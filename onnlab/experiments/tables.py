@@ -9,7 +9,7 @@ from typing import Any
 
 from onnlab.data.sources import COPIES
 from onnlab.experiments.choice import chosen_trials, trial_runs
-from onnlab.experiments.lines import PIXELS, Line, score
+from onnlab.experiments.lines import PIXELS, Line, check_copies, score
 from onnlab.experiments.settings import BEFORE, TUNED, VERSION, Experiment, Row, Trial, any_run, run_of
 
 
@@ -84,8 +84,14 @@ def tables_of(experiment: Experiment, lines: Iterable[Line]) -> dict[Row, TableR
         Which rows.
     lines : iterable of dict
         As :func:`onnlab.experiments.read` returns them, those of teachers and students included.
+
+    Raises
+    ------
+    LineError
+        If lines about one data set are of different copies of it.
     """
     known = {line["key"]: line for line in lines if line["error"] is None}
+    check_copies(known.values())
     seeds = sorted({line["seed"] for line in known.values()})
     chosen = chosen_trials(experiment, known)
     found = {}

@@ -55,7 +55,11 @@ def without(line: dict, name: str) -> dict:
         (made_up(0, 0.9, seconds=True), "seconds must be float"),
         (made_up(0, 0.9, joules="3"), "joules must be float or NoneType"),
         (made_up(0, 0.9, joules=-1.0), "joules must not be negative"),
+        (made_up(0, 0.9, seconds=-1.0), "seconds must not be negative"),
+        (made_up(0, 0.9, data_sha256="0a"), "data_sha256 must be 64 hexadecimal digits, got '0a'"),
         ({**made_up(1, 0.9), "seed": 2}, "seed must be that of the settings"),
+        (made_up(0, 0.9, rate=0.1) | {"key": made_up(0, 0.9)["key"]}, "key must be that of settings"),
+        (made_up(0, 0.9, version=2), "key must be that of settings and version"),
         (made_up(0, 0.9, error="ValueError"), "unknown"),
     ],
 )
