@@ -7,10 +7,12 @@ from distributed import Client, LocalCluster
 
 
 @contextmanager
-def two_workers() -> Iterator[Client]:
-    """Two worker processes of one thread, as long as the block lasts."""
+def two_workers(threads: int = 1) -> Iterator[Client]:
+    """Two worker processes of one thread or more, as long as the block lasts."""
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=2, threads_per_worker=threads, processes=True, dashboard_address=":0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client

@@ -19,6 +19,7 @@ from onnlab.experiments import (
     SCALES,
     ClusterError,
     Experiment,
+    Planned,
     Progress,
     compare_estimates,
     format_estimates,
@@ -31,6 +32,7 @@ from onnlab.experiments import (
 )
 from onnlab.experiments.consumption import COMPUTED
 from onnlab.experiments.report import part, plain_tables
+from onnlab.experiments.runs.execution import device_name
 from onnlab.experiments.trace import format_trace
 
 
@@ -126,8 +128,7 @@ def reproduce(options: argparse.Namespace) -> int:
     experiments = asked_for(options)
     if options.rehearse:
         return show_rehearsals(experiments, options)
-    plans = [plan(experiment, options.out, seeds=options.seeds) for experiment in experiments]
-    planned = [one for rows in plans for one in rows]
+    planned = planned_for(experiments, options)
     if options.dry_run:
         print(format_plan(planned))
         return 0
@@ -175,6 +176,12 @@ def asked_for(options: argparse.Namespace) -> list[Experiment]:
     return [part(one, options.data) for one in whole if any(row.data == options.data for row in one.rows)]
 
 
+def planned_for(experiments: Sequence[Experiment], options: argparse.Namespace) -> list[Planned]:
+    """Return what each row still needs, with the seconds of runs on the device that was asked for."""
+    name = None if options.dask is not None else device_name(options.device)  # a cluster's may be any
+    return [one for each in experiments for one in plan(each, options.out, seeds=options.seeds, device=name)]
+
+
 def show_rehearsals(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:
     """Rehearse rows that were never run, and print the plan that this makes; 1 if some do not run."""
     if options.dask is not None or options.jobs != 1 or processes() > 1:
@@ -182,7 +189,7 @@ def show_rehearsals(experiments: Sequence[Experiment], options: argparse.Namespa
             "--rehearse takes the time of one row after the other: leave out --jobs, --dask and torchrun"
         )
     rehearse(experiments, options.out, device=options.device, report=tell)
-    planned = [one for each in experiments for one in plan(each, options.out, seeds=options.seeds)]
+    planned = planned_for(experiments, options)
     print(format_plan(planned))
     return 1 if any(one.broken for one in planned) else 0
 

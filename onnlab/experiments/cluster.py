@@ -1,6 +1,6 @@
 """Work on a cluster: that of several machines at a time, by Dask."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from joblib import parallel_config
@@ -24,7 +24,7 @@ def on_cluster(address: str) -> Iterator[None]:
     Raises
     ------
     ClusterError
-        If Dask is not installed, or no scheduler answers within ten seconds.
+        If Dask is not installed, no scheduler answers within ten seconds, or a worker has several threads.
     """
     try:
         from distributed import Client
@@ -38,4 +38,26 @@ def on_cluster(address: str) -> Iterator[None]:
             f"`dask scheduler` starts one, and `dask worker {address} --nthreads 1` a worker"
         ) from error
     with client, parallel_config(backend="dask"):
+        check_threads(client.nthreads().values())
         yield
+
+
+def check_threads(counts: Iterable[int]) -> None:
+    """Raise unless each worker has one thread. Several would draw from one generator of random numbers.
+
+    Parameters
+    ----------
+    counts : iterable of int
+        Threads of each worker.
+
+    Raises
+    ------
+    ClusterError
+        If one has more.
+    """
+    most = max(counts, default=1)
+    if most > 1:
+        raise ClusterError(
+            f"workers must have one thread each, got one with {most}, whose runs would share torch's random "
+            f"numbers; start `dask worker ADDRESS --nthreads 1 --nworkers {most}` instead"
+        )

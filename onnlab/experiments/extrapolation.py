@@ -18,7 +18,7 @@ from onnlab.data import Dataset, Split
 from onnlab.distill import History, save_checkpoint
 from onnlab.experiments.runs.images import dataset, images_of
 from onnlab.experiments.runs.scoring import AT_ONCE, pictures_of, scores
-from onnlab.experiments.runs.training import Workspace, fresh, trained, weights_file
+from onnlab.experiments.runs.training import Workspace, end, fresh, trained, weights_file
 from onnlab.experiments.settings import Row, Run, any_run
 from onnlab.hardware import KernelClassifier, kernel_ridge
 from onnlab.hardware.estimate import RIDGES
@@ -196,7 +196,8 @@ def _rehearsed(run: Run, workspace: Workspace, batches: int, clock: Clock) -> Re
     finally:
         watch.close()
         weights_file(short, workspace).unlink(missing_ok=True)
-    end = clock()
+        end(short, workspace)
+    stop = clock()
     assert watch.data is not None
     held, shown = watch.data, few(run)
     images = len(shown.train) + len(shown.validation)
@@ -208,7 +209,7 @@ def _rehearsed(run: Run, workspace: Workspace, batches: int, clock: Clock) -> Re
     one, two = watch.epochs
     first = Epoch(one.steps[1:] or one.steps, one.validation)  # the first step of all warms up
     return Rehearsed(
-        end - start, first.step, two.step, one.check / len(shown.validation),
+        stop - start, first.step, two.step, one.check / len(shown.validation),
         two.check / len(shown.validation), two.steps[0] - one.validation[-1], reading,
         _scoring(short, model, history, workspace, clock),
     )  # fmt: skip

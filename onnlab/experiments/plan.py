@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -89,13 +89,17 @@ def walk(experiment: Experiment, seeds: int, known: Mapping[str, Line]) -> Itera
         yield [run_of(row, chosen[row], seed, chosen.__getitem__) for seed in range(1, seeds) for row in made]
 
 
-def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path = SHIPPED) -> list[Planned]:
+def plan(
+    experiment: Experiment, out: str | Path, *, seeds: int, device: str | None = None, shipped: Path = SHIPPED
+) -> list[Planned]:
     """Return for each row of an experiment what :func:`run` would do. Nothing is trained.
 
     Parameters
     ----------
     experiment, out, seeds
         As for :func:`run`.
+    device : str, optional
+        Name of the one whose runs tell the seconds, as lines hold it; left out, those of any do.
     shipped : path
         Folder of other results, for the seconds of rows that ``out`` has no runs of. Where there is no run of
         a row either, its rehearsal in ``out`` counts, and then the one in this folder.
@@ -109,9 +113,9 @@ def plan(experiment: Experiment, out: str | Path, *, seeds: int, shipped: Path =
     """
     folders = list(dict.fromkeys((Path(out), shipped)))  # they may be one
     whole = [_whole(folder / f"{experiment.name}.jsonl") for folder in folders]
-    rehearsals = [_by_group(folder / REHEARSALS) for folder in folders]
+    rehearsals = [_by_group(_on(device, read_rehearsals(folder / REHEARSALS))) for folder in folders]
     # The first that tells counts: runs before rehearsals, and of each those of this folder before the others.
-    told = [*map(_seconds, whole), *map(_rehearsed, rehearsals)]
+    told = [*(_seconds(_on(device, lines)) for lines in whole), *map(_rehearsed, rehearsals)]
     known = {line["key"]: line for line in whole[0]}
     found = Counter(one.row for runs in walk(experiment, seeds, known) for one in runs if one.key in known)
     planned = []
@@ -131,8 +135,12 @@ def _whole(path: Path) -> list[Line]:
     return [line for line in read(path) if line["error"] is None]
 
 
-def _by_group(path: Path) -> dict[str, Line]:
-    return {line["group"]: line for line in read_rehearsals(path)}
+def _on(device: str | None, lines: Iterable[Line]) -> list[Line]:
+    return [line for line in lines if device in (None, line["device"])]
+
+
+def _by_group(lines: Iterable[Line]) -> dict[str, Line]:
+    return {line["group"]: line for line in lines}
 
 
 def _rehearsed(lines: Mapping[str, Line]) -> dict[str, float]:

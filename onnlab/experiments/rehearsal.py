@@ -9,7 +9,7 @@ from onnlab.experiments.extrapolation import Parts, parts_of
 from onnlab.experiments.lines import REHEARSALS, Line, append_rehearsal, read_rehearsals
 from onnlab.experiments.plan import SHIPPED, Planned, plan
 from onnlab.experiments.progress import spoken
-from onnlab.experiments.runs.execution import commit, device_name, machinery, traceback_of
+from onnlab.experiments.runs.execution import device_name, machinery, traceback_of
 from onnlab.experiments.settings import Experiment, Row
 from onnlab.experiments.tables import group_of
 from onnlab.experiments.workers import hand_out
@@ -24,7 +24,7 @@ def rehearse(
     measure: Callable[[Row, str], Parts] = parts_of,
     report: Callable[[str], None] = print,
 ) -> list[Line]:
-    """Rehearse all rows that no finished run has timed; return their lines, new ones last.
+    """Rehearse all rows that no finished run has timed on this device; return their lines, new ones last.
 
     Each row becomes a line of ``out/rehearsals.jsonl`` as soon as it is done; one that does not run does so
     too, with its traceback, and is tried again by the next call. Rows are rehearsed one after the other, in a
@@ -52,11 +52,12 @@ def rehearse(
     """
     Path(out).mkdir(parents=True, exist_ok=True)
     path = Path(out).resolve() / REHEARSALS
-    known = {line["group"]: line for line in read_rehearsals(path)}
-    planned = [one for experiment in experiments for one in plan(experiment, out, seeds=1, shipped=shipped)]
+    made_on = machinery(device_name(device))
+    name = made_on["device"]
+    known = {line["group"]: line for line in read_rehearsals(path) if line["device"] == name}
+    planned = [one for each in experiments for one in plan(each, out, seeds=1, device=name, shipped=shipped)]
     asked = [one for one in planned if not _is_known(one, known)]
-    made_on = machinery(device_name(device), commit())
-    done = hand_out(partial(_measured, measure=measure, device=device), asked, None, alone=True)
+    done = hand_out(partial(_measured, measure=measure, device=device), asked, 1)
     for number, (one, result) in enumerate(done, start=1):
         found = {"error": traceback_of(result)} if isinstance(result, Exception) else result
         line = {**_names(one), **made_on, "error": None, **found}

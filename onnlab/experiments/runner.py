@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from onnlab.distill.parallel import agreed, is_first
-from onnlab.experiments.lines import Line, append, read, score
+from onnlab.experiments.lines import Line, append, check_copies, read, score
 from onnlab.experiments.plan import plan, walk
 from onnlab.experiments.progress import Progress, spoken
-from onnlab.experiments.runs.execution import commit, execute, failed
+from onnlab.experiments.runs.execution import execute, failed
 from onnlab.experiments.runs.training import Workspace
 from onnlab.experiments.settings import Experiment, Run
 from onnlab.experiments.workers import hand_out
@@ -47,7 +47,8 @@ def run(
         How many seeds, counted from 0.
     jobs : int, optional
         Runs at a time, each in a process of its own with one thread. Left out, it is what
-        ``joblib.parallel_config`` says, and 1 otherwise.
+        ``joblib.parallel_config`` says, and otherwise one at a time in this process: whatever ends a run
+        there ends all.
     device : str
         For example ``"cuda"``.
     data_note : str, optional
@@ -55,8 +56,8 @@ def run(
     progress : Progress, optional
         Counts the runs of several experiments; left out, those of this one.
     report : callable
-        Is told a sentence for each run that is done. With one job in a terminal, a line shows its epochs
-        before.
+        Is told a sentence for each run that is done. Before, standard error shows how far each run is: in a
+        terminal a line that is written over, and for several jobs, or in a file, a line each minute.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def run(
     ValueError
         If ``seeds`` or ``jobs`` is below 1.
     LineError
-        If a file of results holds a broken line.
+        If a file of results holds a broken line, or lines about another copy of the data.
     ClusterError
         If there are several jobs in a process group.
 
@@ -94,7 +95,7 @@ def run(
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     path = folder / f"{experiment.name}.jsonl"
     alone = jobs == 1 and sys.stderr.isatty()
-    workspace = Workspace(folder / "weights", device, commit(), data_note, alone)
+    workspace = Workspace(folder / "weights", device, data_note, "one line" if alone else "lines")
     known = agreed({line["key"]: line for line in read(path)})
     mine: list[Run] = []
     for runs in walk(experiment, seeds, known):
@@ -103,6 +104,7 @@ def run(
             names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
             made_of = failed(one, workspace, result) if isinstance(result, Exception) else result
             line = agreed({**names, **made_of})
+            check_copies([*known.values(), line])
             if is_first():
                 append(path, line)
                 report(f"{progress.done(one.row)} {_sentence(one, line)}")

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 
 from onnlab.distill.parallel import processes
-from onnlab.experiments.cluster import ClusterError
+from onnlab.experiments.cluster import ClusterError, check_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +24,7 @@ class WorkerDied(Exception):
 
 
 def hand_out(
-    task: Callable[[Item], Result], items: Iterable[Item], jobs: int | None, *, alone: bool = False
+    task: Callable[[Item], Result], items: Iterable[Item], jobs: int | None
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """Give each item with the result of the task, or with why there is none, as soon as it is done.
 
@@ -35,10 +35,9 @@ def hand_out(
     items : iterable
         What is to be done.
     jobs : int, optional
-        Tasks at a time; 1 is this very process. Left out, it is what ``joblib.parallel_config`` says: a
-        number, or the workers of Dask.
-    alone : bool
-        One at a time, in another process of this computer.
+        Tasks at a time, each in another process of this computer; in a process group 1, which is this very
+        process. Left out, it is what ``joblib.parallel_config`` says: a number, or the workers of Dask; and
+        this very process if it says nothing.
 
     Raises
     ------
@@ -49,8 +48,8 @@ def hand_out(
         raise ClusterError(
             "the processes of torchrun make each run together: leave out --jobs and --dask, or torchrun"
         )
-    if alone:
-        return _locally(task, items, 2, one_by_one=True)  # a single job would be this process
+    if jobs == 1 and processes() == 1:
+        return _locally(task, items, 2, one_by_one=True)  # for joblib, a single job is this process
     client = None if jobs is not None else getattr(get_active_backend()[0], "client", None)
     return _locally(task, items, jobs) if client is None else _by_dask(client, task, items)
 
@@ -86,12 +85,19 @@ def _by_dask(
     """
     from distributed import as_completed
 
-    futures = {client.submit(task, item, pure=False): item for item in items}
+    futures = {client.submit(_on_worker, task, item, pure=False): item for item in items}
     try:
         for future in as_completed(futures):
             yield futures[future], future.exception() or future.result()
     finally:
         client.cancel(list(futures))
+
+
+def _on_worker(task: Callable[[Item], Result], item: Item) -> Result:
+    from distributed import get_worker
+
+    check_threads([get_worker().state.nthreads])  # a worker may have come when all was under way
+    return task(item)
 
 
 def _done(task: Callable[[Item], Result], number: int, item: Item, parent: int) -> tuple[int, Result]:

@@ -20,6 +20,7 @@ from onnlab.experiments import (
     format_plan,
     plan,
     read_rehearsals,
+    rehearsal,
     rehearse,
 )
 from onnlab.experiments import extrapolation as extrapolated
@@ -250,6 +251,31 @@ def test_seconds_come_from_runs_before_rehearsals_and_from_here_before_elsewhere
     assert told() == (2.0, False, False)
     append(here / "tiny.jsonl", lines_of(TEACHER, [0.9], seconds=1.0)[0])
     assert told() == (1.0, True, False)
+
+
+def test_seconds_are_those_of_the_device_that_is_asked_for(tmp_path: Path) -> None:
+    append(tmp_path / "tiny.jsonl", lines_of(TEACHER, [0.9], seconds=2.0)[0])
+    gpu = {**line_of(LINEAR, 3.0), "device": "H200"}
+    for line in (line_of(LINEAR, 5.0), gpu):
+        append_rehearsal(tmp_path / "rehearsals.jsonl", line)
+    assert len(read_rehearsals(tmp_path / "rehearsals.jsonl")) == 2  # one on each device
+
+    def seconds(device: str | None) -> list[float]:
+        found = plan(TINY, tmp_path, seeds=1, device=device, shipped=tmp_path)
+        return [one.seconds for one in found]
+
+    assert seconds("cpu")[:2] == [2.0, 5.0] and seconds(None)[:2] == [2.0, 3.0]
+    assert math.isnan(seconds("H200")[0]) and seconds("H200")[1] == 3.0
+
+
+def test_a_device_is_rehearsed_though_another_one_was_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(tmp_path / "tiny.jsonl", lines_of(TEACHER, [0.9])[0])
+    append_rehearsal(tmp_path / "rehearsals.jsonl", line_of(LINEAR, 5.0))
+    monkeypatch.setattr(rehearsal, "device_name", lambda device: "H200")
+    lines = rehearse([TINY], tmp_path, shipped=tmp_path, measure=counted, report=lambda text: None)
+    assert [(line["row"], line["device"]) for line in lines] == [(row.name, "H200") for row in TINY.rows]
 
 
 def test_a_row_with_other_settings_has_no_rehearsal(tmp_path: Path) -> None:

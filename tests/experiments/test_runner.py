@@ -13,14 +13,15 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
+from joblib import parallel_config
 
 from onnlab import cli
-from onnlab.experiments import EXPERIMENTS, Experiment, Run, read, run, runner, tables_of
+from onnlab.experiments import EXPERIMENTS, Experiment, LineError, Run, append, read, run, runner, tables_of
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.runs import execution, training
 from onnlab.experiments.runs.training import Workspace
 from tests.clusters import two_workers
-from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images
+from tests.experiments.helpers import KD, LINEAR, RESCUED, TEACHER, TINY, few_images, lines_of
 
 ROOT = Path(__file__).parents[2]
 FILE = "tiny.jsonl"
@@ -215,13 +216,14 @@ def killed_by_deadly(one: Run, workspace: Workspace) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_that_kills_its_process_has_failed_and_the_others_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "execute", killed_by_deadly)
     said: list[str] = []
     with few_images():
-        lines = run(MIXED, tmp_path, seeds=1, jobs=2, report=said.append)
+        lines = run(MIXED, tmp_path, seeds=1, jobs=jobs, report=said.append)
     assert [line["error"] for line in lines][1:] == [None] * 3
     assert re.match("WorkerDied: .*SIGKILL", lines[0]["error"])
     assert {line["key"]: line for line in lines} == {line["key"]: line for line in read(tmp_path / FILE)}
@@ -316,6 +318,29 @@ def test_the_command_hands_out_runs_to_a_cluster(
     assert "linear" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_workers_with_several_threads_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with two_workers(threads=2) as client:
+        address = client.scheduler.address
+        assert cli.main(["reproduce", "sclc", "--out", str(tmp_path / "new"), "--dask", address]) == 1
+        assert "must have one thread each, got one with 2" in capsys.readouterr().err
+        assert not (tmp_path / "new/sclc.jsonl").exists()
+        with parallel_config(backend="dask"):  # as if they had come later
+            lines = run(replace(TINY, rows=(LINEAR,)), tmp_path, seeds=1, report=lambda text: None)
+    assert all("must have one thread each" in line["error"] for line in lines) and len(lines) == 2
+
+
+def test_results_of_another_copy_of_the_data_are_not_added_to(tmp_path: Path) -> None:
+    other = lines_of(LINEAR, [0.9], data_sha256="a" * 64, data_note="every picture recompressed")[0]
+    append(tmp_path / FILE, other)
+    with (
+        few_images(),
+        pytest.raises(LineError, match=r"one copy of it, got aaaaaaaa \(every .*\(None\); keep .*--out"),
+    ):
+        run(TINY, tmp_path, seeds=1, report=lambda text: None)
+    assert read(tmp_path / FILE) == [other]
+
+
 def _by_a_worker(one, workspace):
     line = execution.execute(one, workspace)
     return {**line, "versions": {**line["versions"], "pid": os.getpid()}}
@@ -342,7 +367,8 @@ def test_the_command_runs_prints_the_table_and_notes_what_is_special(
 ) -> None:
     monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale, rows=(LINEAR,)))
     arguments = ["reproduce", "sclc", "--scale", "full", "--seeds", "2", "--out", str(tmp_path / "new")]
-    assert cli.main([*arguments, "--data-note", "pixels of a copy"]) == 0
+    with parallel_config(backend="sequential"):  # in this process
+        assert cli.main([*arguments, "--data-note", "pixels of a copy"]) == 0
     out, err = capsys.readouterr()
     title, _, head, row = out.splitlines()
     assert title == "tiny (full), mnist-mini; pixels of a copy"
@@ -358,7 +384,7 @@ def test_the_command_makes_the_rows_of_one_data_set_and_computes_nothing_beside_
     other = replace(LINEAR, name="elsewhere", data="camvid-cars")
     monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale, rows=(other, LINEAR)))
     arguments = ["reproduce", "sclc", "energy", "--seeds", "1", "--out", str(tmp_path), "--data"]
-    with few_images():
+    with few_images(), parallel_config(backend="sequential"):  # in this process
         assert cli.main([*arguments, "mnist-mini"]) == 0
     assert [line["row"] for line in read(tmp_path / FILE)] == ["linear", "linear"]
     out = capsys.readouterr().out
@@ -378,7 +404,7 @@ def test_the_command_counts_over_all_experiments_and_prints_the_tables_and_gains
     others = (LINEAR, broken)
     monkeypatch.setitem(EXPERIMENTS, "sclc", lambda scale: replace(TINY, scale=scale))
     monkeypatch.setitem(EXPERIMENTS, "ntkd", lambda scale: Experiment("other", scale, others))
-    with few_images():
+    with few_images(), parallel_config(backend="sequential"):  # in this process
         assert cli.main(["reproduce", "sclc", "ntkd", "--seeds", "1", "--out", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
     assert re.findall(r"^\[(\d+/\d+)", err, flags=re.M) == [f"{n}/10" for n in range(1, 11)]

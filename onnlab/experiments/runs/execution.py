@@ -1,9 +1,11 @@
 """From a run to its line: who made it, on what, in how many seconds, and with which scores or which error."""
 
+import math
 import platform
 import subprocess
 import time
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from onnlab.experiments.energy import Meter
 from onnlab.experiments.lines import Line
 from onnlab.experiments.runs.images import dataset
 from onnlab.experiments.runs.scoring import scores
-from onnlab.experiments.runs.training import Workspace, alone_with, trained, under_way_file, weights_file
+from onnlab.experiments.runs.training import Workspace, alone_with, end, trained, under_way_file, weights_file
 from onnlab.experiments.settings import VERSION, Run
 
 
@@ -50,26 +52,28 @@ def _head(run: Run, workspace: Workspace, device: str) -> Line:
         "seed": run.seed,
         "version": VERSION,
         "settings": run.settings,
-        **machinery(device, workspace.commit),
+        **machinery(device),
         "data_note": workspace.data_note,
         "error": None,
     }
 
 
-def machinery(device: str, commit: str | None) -> dict[str, Any]:
+def machinery(device: str) -> dict[str, Any]:
     """Return what a line says of the code and the machine, whose device has this name."""
     versions = {
         "onnlab": onnlab.__version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-    return {"commit": commit, "versions": versions, "device": device}
+    return {"commit": commit(), "versions": versions, "device": device}
 
 
+@cache  # of the code that was imported, whatever is checked out while it runs
 def commit() -> str | None:
-    """Return the commit of the checkout that this package lies in, None if there is none.
+    """Return the commit of the checkout that this package belongs to, None if there is none.
 
-    It ends in ``+changes`` if a module on which results depend differs from what is committed.
+    It ends in ``+changes`` if a module on which results depend differs from what is committed. A package
+    that was installed into the folder of another project belongs to none.
     """
     package = Path(onnlab.__file__).parent
     names = ("data", "optics", "networks", "distill", "hardware", "experiments")
@@ -80,6 +84,7 @@ def commit() -> str | None:
         return done.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "__init__.py")
         changed = git("status", "--porcelain", "--", *parts)
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
@@ -90,8 +95,12 @@ def _results(run: Run, workspace: Workspace) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
     with alone_with(run, workspace):
         model, history, spent = _metered(run, workspace)
+        found = scores(run, model, history, data, workspace.device)
+        end(run, workspace)
+    if not math.isfinite(found["validation_loss"]):
+        raise ValueError(f"validation_loss must be finite, got {found['validation_loss']}; it diverged")
     return {
-        **scores(run, model, history, data, workspace.device),
+        **found,
         "epoch": 0 if history is None else history.kept,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **spent,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -44,19 +44,17 @@ class Workspace:
         For the weights of teachers and students, and for trainings that are under way.
     device : str
         See :func:`onnlab.distill.fit`.
-    commit : str, optional
-        See :func:`onnlab.experiments.runs.execution.commit`.
     data_note : str, optional
         What is unusual about the copy of the data.
-    progress : bool
-        Show on standard error how far the training is.
+    progress : str
+        How standard error shows how far a training is: in ``"one line"`` that is written over, in ``"lines"``
+        that name the run, or with ``""`` not at all.
     """
 
     folder: Path
     device: str = "cpu"
-    commit: str | None = None
     data_note: str | None = None
-    progress: bool = False
+    progress: Literal["", "one line", "lines"] = ""
 
 
 def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -79,22 +77,23 @@ def trained(
     """Train the network of a run, and teacher and student before it if they are not in the folder.
 
     Of what is built, only the back end is trained. There is no history if it is left as it was built, or if
-    the network is solved in closed form. A rehearsal trains with fewer ``images``, and has a look at what
-    learns from which data just before it starts.
+    the network is solved in closed form. The state of the training stays until its :func:`end`, so that
+    another call returns at once. A rehearsal trains with fewer ``images``, and has a look at what learns from
+    which data just before it starts.
     """
     row, data = run.row, images(run)
-    under_way = under_way_file(run, workspace)
+    name = f"{row.name} ({row.data}, seed {run.seed})"
     settings: dict[str, Any] = {
         "epochs": row.epochs,
         "seed": run.seed,
         "batch_size": row.batch_size,
         "learning_rate": run.trial.learning_rate,
         "augment": AUGMENTATIONS[row.augment],
-        "checkpoint": under_way,
+        "checkpoint": under_way_file(run, workspace),
         "device": workspace.device,
         "keep": row.keep,
         "fixed_batches": _fixed_batches(row),
-        "progress": workspace.progress,
+        "progress": name if workspace.progress == "lines" else bool(workspace.progress),
     }
     if run.student is None:
         model = fresh(run)
@@ -122,10 +121,14 @@ def trained(
         settings["channels_last"] = channels_last(model)
         watch(model, theirs)
         history = compensate(model, theirs, _objective(run, workspace), fraction, **settings)
-    if is_first():
-        under_way.unlink(missing_ok=True)
-        remove_parts(under_way)
     return model, history
+
+
+def end(run: Run, workspace: Workspace) -> None:
+    """Remove the state of a training: nobody has to go on with it."""
+    if is_first():
+        under_way_file(run, workspace).unlink(missing_ok=True)
+        remove_parts(under_way_file(run, workspace))
 
 
 def fresh(run: Run) -> nn.Module:
@@ -174,6 +177,7 @@ def _recalled(run: Run, workspace: Workspace) -> nn.Module:
     with alone_with(run, workspace):
         if not agreed(weights_file(run, workspace).exists()):
             trained(run, workspace)
+            end(run, workspace)
     # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.
     model = fresh(run)
     load_checkpoint(weights_file(run, workspace), model)

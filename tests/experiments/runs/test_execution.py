@@ -1,13 +1,16 @@
 """What one run writes down, and what ends it."""
 
 import itertools
+import math
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import onnlab
 from onnlab.data import load
 from onnlab.data.sources import SOURCES
 from onnlab.experiments import Run, Trial, check_line, energy
@@ -73,6 +76,53 @@ def test_an_interruption_gets_through(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_commit_says_if_there_are_changes() -> None:
     found = commit()
     assert found is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", found)
+
+
+def test_a_package_in_the_folder_of_another_project_has_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / ".venv/onnlab"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (tmp_path / ".gitignore").write_text(".venv\n")
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (("init", "-q"), ("add", ".gitignore"), (*author, "commit", "-qm", "Begin")):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    monkeypatch.setattr(onnlab, "__file__", str(package / "__init__.py"))
+    assert commit.__wrapped__() is None
+    subprocess.run(["git", "add", "-f", str(package)], cwd=tmp_path, check=True)
+    assert re.fullmatch("[0-9a-f]{40}", commit.__wrapped__() or "")
+
+
+def test_a_training_that_diverged_is_a_failed_run(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endless(*arguments: object) -> dict[str, float]:
+        return {"test_accuracy": 0.1, "validation_accuracy": 0.1, "validation_loss": math.inf}
+
+    monkeypatch.setattr(execution, "scores", endless)
+    line = execute(first_run(LINEAR), Workspace(tmp_path))
+    check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
+    assert line["error"].endswith("ValueError: validation_loss must be finite, got inf; it diverged")
+
+
+def test_an_interruption_while_it_is_scored_costs_no_training(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    first = execute(first_run(LINEAR), Workspace(tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "scores", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            execute(first_run(LINEAR), Workspace(tmp_path))
+    seen: list[int] = []
+    step = torch.optim.Adam.step
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda self, *a, **k: seen.append(1) or step(self, *a, **k))
+    line = execute(first_run(LINEAR), Workspace(tmp_path))
+    assert not seen and line["validation_loss"] == first["validation_loss"]
+    assert not list(tmp_path.glob("*.state"))
 
 
 def test_a_machine_without_the_device_fails_its_run_and_nothing_else(
