@@ -19,7 +19,7 @@ def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str
 
     Those with a star are the ones that mean and spread are over. The others are trials that validation did
     not choose, or failed, or had a teacher or student that was not the chosen one. Keys name the runs, and
-    those of their teachers and students.
+    those of their teachers and students. Data are named by the first digits of their hash.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str
     if not mine:
         return f"{title}: no runs yet"
     before = [what for what in BEFORE if getattr(row, what) is not None]
-    head = ("", "seed", "trial", "validation (%)", "test (%)", "key", *before, "commit")
+    head = ("", "seed", "trial", "validation (%)", "test (%)", "key", *before, "seconds", "device", "data", "commit")
     cells = [
         (
             "*" if found is not None and line["key"] in found.keys else "",
@@ -50,6 +50,9 @@ def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str
             ),
             line["key"],
             *(key_of(line["settings"][what], line["version"]) for what in before),
+            f"{line['seconds']:.0f}" if line["error"] is None else "",
+            line["device"],
+            line.get("data_sha256", "")[:8],
             (line["commit"] or "unknown")[:12],
         )
         for line in sorted(mine, key=lambda line: (line["seed"], str(_trial(line))))

@@ -21,12 +21,14 @@ def test_only_the_runs_of_the_row_are_shown() -> None:
 
 
 def test_trials_that_were_not_chosen_have_no_star_and_failures_are_told() -> None:
-    lines = [*lines_of(LINEAR, [0.9, 0.92]), made_up(0, 0.8, validation=0.1, rate=4e-3, commit="c" * 40)]
+    other = made_up(0, 0.8, validation=0.1, rate=4e-3, commit="c" * 40, seconds=41.7, device="2 x H200")
+    lines = [*lines_of(LINEAR, [0.9, 0.92]), other]
     failed = {**made_up(2, 0.92), "error": "Traceback\nValueError"}
     shown = format_trace(TINY, LINEAR, [*lines, failed]).splitlines()
     assert "accuracy 91.00 ± 1.41 % over 2 of 4 runs" in shown[0]
     assert [line.startswith("*") for line in shown[2:]] == [True, False, True, False]
-    assert "cccccccccccc" in shown[3] and "failed" in shown[5] and failed["key"] in shown[5]
+    assert "  42       2 x H200  00000000  cccccccccccc" in shown[3]
+    assert "failed" in shown[5] and failed["key"] in shown[5]
     shown = format_trace(TINY, LINEAR, [failed]).splitlines()
     assert shown[0].endswith(": none of 1 runs") and "failed" in shown[2]
 
