@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from onnlab.commands.common import CommandError
 from onnlab.commands.course import add_grade, add_release
 from onnlab.commands.data import add_data
-from onnlab.commands.experiments import add_estimates, add_reproduce, add_trace
+from onnlab.commands.experiments import add_estimates, add_reproduce, add_speed, add_trace
 from onnlab.commands.export import add_export
 from onnlab.data import DataError
 from onnlab.experiments import ClusterError, LineError
@@ -48,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(
             "estimates", help="accuracy before and after training, device by device", formatter_class=shown
         )
+    )
+    add_speed(
+        commands.add_parser("speed", help="images a second of each method of training", formatter_class=shown)
     )
     add_export(commands.add_parser("export", help="files for the bench and the clean room"))
     add_release(commands.add_parser("release", help="exercises for students from notebooks with solutions"))

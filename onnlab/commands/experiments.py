@@ -1,4 +1,4 @@
-"""``onnlab reproduce``, ``trace`` and ``estimates``: experiments, and the runs behind their tables."""
+"""``onnlab reproduce``, ``trace``, ``estimates``, ``speed``: experiments, and what is behind their tables."""
 
 import argparse
 import re
@@ -24,11 +24,14 @@ from onnlab.experiments import (
     compare_estimates,
     format_estimates,
     format_plan,
+    measure_speeds,
     on_cluster,
     plan,
     read,
     rehearse,
     run,
+    speed_tables,
+    write_speeds,
 )
 from onnlab.experiments.consumption import COMPUTED
 from onnlab.experiments.report import part, plain_tables
@@ -73,6 +76,14 @@ def add_estimates(command: argparse.ArgumentParser) -> None:
     command.set_defaults(run=run_estimates)
 
 
+def add_speed(command: argparse.ArgumentParser) -> None:
+    """Give ``speed`` its arguments."""
+    command.add_argument("--rounds", type=count, default=7, help="how often each method takes its turn")
+    command.add_argument("--out", type=Path, help="a file .jsonl to write in place of the one before")
+    command.add_argument("--device", default="cpu", help="cpu or cuda")
+    command.set_defaults(run=show_speeds)
+
+
 def add_workers(command: argparse.ArgumentParser, what: str) -> None:
     """Give a command the choice between processes of this computer and a cluster."""
     choice = command.add_mutually_exclusive_group()
@@ -97,14 +108,13 @@ def tell(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def check_device(options: argparse.Namespace) -> None:
+def check_device(name: str, elsewhere: bool = False) -> None:
     """Raise unless the device is there. Those of a cluster are its workers', who tell by failed runs."""
-    name = options.device
     wanted = re.fullmatch(r"cpu|cuda(:(?P<number>\d+))?", name)
     if wanted is None:
         raise CommandError(f"--device must be cpu or cuda, got {name!r}")
     there = torch.cuda.device_count()
-    if name != "cpu" and options.dask is None and int(wanted["number"] or 0) >= there:
+    if name != "cpu" and not elsewhere and int(wanted["number"] or 0) >= there:
         raise CommandError(
             f"--device must be there, but PyTorch finds {there} GPUs and {name!r} was asked for; "
             "leave it out to compute on the CPU"
@@ -124,7 +134,7 @@ def reproduce(options: argparse.Namespace) -> int:
 
     The exit status is 1 if runs failed.
     """
-    check_device(options)
+    check_device(options.device, elsewhere=options.dask is not None)
     experiments = asked_for(options)
     if options.rehearse:
         return show_rehearsals(experiments, options)
@@ -211,3 +221,14 @@ def run_estimates(options: argparse.Namespace) -> None:
     with process_group(), workers(options) as jobs:
         lines = compare_estimates(DEVICES, BUDGETS[options.scale], out=options.out, jobs=jobs, report=tell)
     print(format_estimates(lines))
+
+
+def show_speeds(options: argparse.Namespace) -> None:
+    """Measure how fast each method learns, keep it if there is a file, and print it."""
+    check_device(options.device)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+    speeds = measure_speeds(rounds=options.rounds, device=options.device, report=tell)
+    if options.out is not None:
+        write_speeds(options.out, speeds)
+    print(speed_tables(speeds))

@@ -33,6 +33,8 @@ from onnlab.experiments.progress import Progress
 from onnlab.experiments.rehearsal import rehearse
 from onnlab.experiments.runner import run
 from onnlab.experiments.settings import Experiment, Row, Run, Trial
+from onnlab.experiments.speed import SPEED_TASKS, SpeedTask, measure_speeds
+from onnlab.experiments.speed_lines import Speed, read_speeds, speed_tables, write_speeds
 from onnlab.experiments.tables import Gain, TableRow, gain, tables_of
 from onnlab.experiments.trace import format_trace, runs_of
 
@@ -46,6 +48,7 @@ __all__ = [
     "PROCESSES",
     "REPORTED",
     "SCALES",
+    "SPEED_TASKS",
     "Agreement",
     "Budget",
     "Claim",
@@ -66,6 +69,8 @@ __all__ = [
     "Reported",
     "Row",
     "Run",
+    "Speed",
+    "SpeedTask",
     "TableRow",
     "Trial",
     "agreement",
@@ -81,6 +86,7 @@ __all__ = [
     "format_plan",
     "format_trace",
     "gain",
+    "measure_speeds",
     "network_cost",
     "ntkd",
     "on_cluster",
@@ -91,6 +97,7 @@ __all__ = [
     "random_kernels",
     "read",
     "read_rehearsals",
+    "read_speeds",
     "rehearse",
     "reported",
     "run",
@@ -99,9 +106,11 @@ __all__ = [
     "scores",
     "segmentation",
     "spearman",
+    "speed_tables",
     "tables_of",
     "trained_accuracy",
     "verdict",
     "walk",
     "when_kd_helps",
+    "write_speeds",
 ]

@@ -123,32 +123,6 @@ def _chosen(row: Row, one: TableRow) -> str:
     return one.trial.text(dict.fromkeys(row.ends(one.trial), END_OF_RANGE))
 
 
-def speed_table(
-    experiment: Experiment, found: Mapping[Row, TableRow], layout: Layout = markdown_table
-) -> str:
-    """Return how fast each row learns, and by how many joules where they are known.
-
-    Images a second are epochs times labels over the seconds of the fastest training; the passes over the
-    validation images take time, too, and do not count as images. Rows that learn from all images of a data
-    set are left out: their lines do not tell how many these are.
-    """
-    rows = [(row, row.labels, found[row]) for row in experiment.rows if row in found and row.labels]
-    timed = [(row, labels, one) for row, labels, one in rows if row.epochs]
-    devices = {one.device for _, _, one in timed}
-    head = ["Row", "Network", "Labels", "Epochs", f"Seconds{_above(devices)}", "Images a second"]
-    seconds = [f"{one.fastest:.1f}{_beside(one.device, devices)}" for _, _, one in timed]
-    rates = [f"{row.epochs * labels / one.fastest:.0f}" for row, labels, one in timed]
-    lines = [
-        [row.name, row.network, str(labels), str(row.epochs), duration, rate]
-        for (row, labels, _), duration, rate in zip(timed, seconds, rates, strict=True)
-    ]
-    if any(one.joules is not None for _, _, one in timed):
-        head.append("Joules")
-        for line, (_, _, one) in zip(lines, timed, strict=True):
-            line.append("" if one.joules is None else f"{one.joules:.0f}")
-    return layout(head, lines, (0, 1))
-
-
 def _above(devices: Collection[str]) -> str:
     """What a head says of the device: its name, if all times are of one."""
     return f" on {next(iter(devices))}" if len(devices) == 1 else ""

@@ -30,14 +30,10 @@ class TableRow:
     keys : tuple of str
         Of the runs that the scores are of, in the same order.
     device : str
-        On which most of the seeds were made, in the name of their lines. What follows is of runs on it alone.
+        On which most of the seeds were made, in the name of their lines. The seconds are of runs on it alone.
     seconds : float
         Of one training with its validation, median over the seeds: other work on the machine counts in, and
         a mean would hang on the run that had the most of it.
-    fastest : float
-        Seconds of the fastest training, of any seed and trial: that with the least other work beside it.
-    joules : float or None
-        Of one training with its validation, median over the seeds whose machine told; other work counts in.
     notes : tuple of str
         What is unusual about the data of the runs, if anything.
     """
@@ -49,8 +45,6 @@ class TableRow:
     keys: tuple[str, ...]
     device: str
     seconds: float
-    fastest: float
-    joules: float | None
     notes: tuple[str, ...]
 
     @property
@@ -98,27 +92,24 @@ def tables_of(experiment: Experiment, lines: Iterable[Line]) -> dict[Row, TableR
     for row in experiment.rows:
         if row in chosen:
             repeated = [run_of(row, chosen[row], seed, chosen.__getitem__) for seed in seeds]
-            tried = [known[one.key] for one in trial_runs(row, chosen) if one.key in known]
+            trials = sum(one.key in known for one in trial_runs(row, chosen))
             alike = [known[one.key] for one in repeated if one.key in known]
-            found[row] = _table_row(chosen[row], tried, alike)
+            found[row] = _table_row(chosen[row], trials, alike)
     return found
 
 
-def _table_row(trial: Trial, tried: Sequence[Line], alike: Sequence[Line]) -> TableRow:
-    """The row whose trials with seed 0 are these, and whose chosen trial has these lines, by seed."""
+def _table_row(trial: Trial, trials: int, alike: Sequence[Line]) -> TableRow:
+    """The row that chose this one of so many trials, and the lines of that trial, by seed."""
     device = statistics.mode(line["device"] for line in alike)
     timed = [line for line in alike if line["device"] == device]
-    joules = [line["joules"] for line in timed if line.get("joules") is not None]
     return TableRow(
         trial=trial,
-        trials=len(tried),
+        trials=trials,
         score="mIoU" if alike[0].keys() >= PIXELS.keys() else "accuracy",
         scores=tuple((line["seed"], score(line, "test")) for line in alike),
         keys=tuple(line["key"] for line in alike),
         device=device,
         seconds=statistics.median(line["seconds"] for line in timed),
-        fastest=min(line["seconds"] for line in (*tried, *alike) if line["device"] == device),
-        joules=statistics.median(joules) if joules else None,
         notes=tuple(sorted({note for note in map(_note, alike) if note})),
     )
 

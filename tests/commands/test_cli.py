@@ -52,6 +52,7 @@ def test_a_command_that_is_not_complete_says_what_is_missing(arguments, said, ca
         (["reproduce"], "--seeds"),
         (["reproduce"], "--jobs"),
         (["estimates"], "--jobs"),
+        (["speed"], "--rounds"),
         (["grade", "in"], "--jobs"),
     ],
 )

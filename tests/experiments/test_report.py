@@ -21,7 +21,6 @@ from onnlab.experiments.report import (
     plain_tables,
     readme_tables,
     results_table,
-    speed_table,
     with_tables,
 )
 from onnlab.experiments.settings import run_of
@@ -85,20 +84,6 @@ def test_what_the_teacher_saw_stands_beside_the_labels_where_it_is_not_the_same(
     assert whole.teacher_labels == "all"
 
 
-def test_images_a_second_are_epochs_times_labels_over_the_seconds_of_the_fastest_training():
-    few, some = replace(LINEAR, labels=60, epochs=4), replace(LINEAR, labels=None)
-    experiment = replace(TINY, rows=(TEACHER, few, some))
-    slow, fast = ([one] for one in lines_of(few, [0.9, 0.9]))
-    known = [{**slow[0], "seconds": 9.0}, {**fast[0], "seconds": 1.5}]
-    found = tables_of(experiment, [*known, *lines_of(some, [0.9])])
-    *_, row = shown = speed_table(experiment, found).splitlines()
-    assert len(shown) == 3  # one has no runs, and the other does not tell how many images it saw
-    assert "| Seconds on cpu | Images a second |" in shown[0]
-    assert row == "| linear | LeNet | 60 | 4 | 1.5 | 160 |"
-    found = tables_of(experiment, [{**line, "joules": 12.0} for line in known])
-    assert speed_table(experiment, found).splitlines()[-1] == "| linear | LeNet | 60 | 4 | 1.5 | 160 | 12 |"
-
-
 def test_seconds_stand_beside_their_device_where_a_table_has_two():
     there = lines_of(KD, [0.9, 0.9, 0.9], device="NVIDIA H200", seconds=2.0)
     here = [*lines_of(LINEAR, [0.9, 0.9], seconds=30.0), *lines_of(KD, [0.9], seconds=99.0)]
@@ -106,9 +91,6 @@ def test_seconds_stand_beside_their_device_where_a_table_has_two():
     assert "| Median seconds a training |" in results_table(TINY, found)
     linear, kd = results_table(TINY, found).splitlines()[3:]
     assert linear.endswith("| 30 on cpu |") and kd.endswith("| 2 on NVIDIA H200 |")
-    linear, kd = speed_table(TINY, found).splitlines()[3:]
-    assert linear.endswith("| 60 | 1 | 30.0 on cpu | 2 |")
-    assert kd.endswith("| 60 | 1 | 2.0 on NVIDIA H200 | 30 |")
     alone = results_table(TINY, tables_of(TINY, here[:2]))
     assert "| Median seconds a training on cpu |" in alone and alone.endswith("| 30 |")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from docutils import nodes
-from onnlab_book import accessibility, glossary, library, offline, results, runtimes
+from onnlab_book import accessibility, findings, glossary, library, offline, results, runtimes
 from sphinx.addnodes import pending_xref
 
-from onnlab.experiments import CLAIMS, EXPERIMENTS, REPORTED, read, tables_of
+from onnlab.experiments import CLAIMS, EXPERIMENTS, REPORTED, LineError, Speed, read, tables_of, write_speeds
 from onnlab.experiments.report import part
 from tests.site.conftest import ROOT
 
@@ -188,3 +188,17 @@ def test_results_say_how_their_runs_are_found() -> None:
     text = results.markdown(experiment, tables_of(experiment, read(ROOT / "results/sclc.jsonl")), 5)
     assert "`onnlab trace sclc --scale full --data mnist`" in text
     assert "{download}`sclc.jsonl </results/sclc.jsonl>`" in text
+
+
+def test_the_speed_of_each_method_is_shown_from_the_lines_of_one_measurement(tmp_path: Path) -> None:
+    assert findings.TEXTS["speed"]("", tmp_path) == (
+        "There is no measurement yet: `onnlab speed --out results/speed.jsonl` makes it."
+    )
+    line = Speed("digits", "labels", "A to B", 100, [2.0], None, "wall time", "0123abc", {}, "cpu")
+    write_speeds(tmp_path / "speed.jsonl", [line])
+    text = findings.TEXTS["speed"]("", tmp_path)
+    assert "| labels | 50 | 1.00 | 1.00 to 1.00 |" in text and "on cpu, commit 0123abc" in text
+    assert "{download}`speed.jsonl </results/speed.jsonl>`" in text
+    (tmp_path / "speed.jsonl").write_text("{}")
+    with pytest.raises(LineError, match=r"speed\.jsonl, line 1"):
+        findings.TEXTS["speed"]("", tmp_path)

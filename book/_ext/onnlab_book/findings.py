@@ -1,4 +1,4 @@
-"""``{beside}``, ``{claim}``, ``{verdicts}``, ``{luck}``, ``{energy}``, ``{hours}``: what came and is left."""
+"""``{beside}``, ``{claim}``, ``{verdicts}``, ``{luck}``, ``{energy}``, ``{speed}``, ``{hours}``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +18,8 @@ from onnlab.experiments.findings import (
     luck,
     verdicts_table,
 )
+from onnlab.experiments.speed_lines import SPEEDS, read_speeds, speed_tables
+from onnlab.networks._text import markdown_table
 from onnlab_book.results import LINES
 
 
@@ -27,12 +29,20 @@ def claimed(name: str, folder: Path) -> str:
     return claim_text(one, claim_scores(folder, (one,)))
 
 
+def measured(folder: Path) -> str:
+    """The speed of each method, and where its lines are."""
+    speeds = read_speeds(folder / SPEEDS)
+    lines = f"\n\nEvery round of it: {{download}}`{SPEEDS} </{LINES}/{SPEEDS}>`." if speeds else ""
+    return speed_tables(speeds, markdown_table) + lines
+
+
 TEXTS: dict[str, Callable[[str, Path], str]] = {
     "beside": beside_tables,
     "claim": claimed,
     "verdicts": lambda _, folder: verdicts_table(claim_scores(folder)),
     "luck": lambda _, folder: luck(claim_scores(folder)),
     "hours": hours_table,
+    "speed": lambda _, folder: measured(folder),
     "energy": lambda scale, _: f"{energy_table(scale)}\n\n{savings(scale)}" if scale else paper_energies(),
 }
 """Markdown for each directive, of its argument and the folder of the results."""

@@ -1,4 +1,4 @@
-"""``{results}`` and ``{speed}``: tables and a figure of one experiment, from the lines in ``results/``."""
+"""``{results}``: tables and a figure of one experiment, from the lines in ``results/``."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +18,6 @@ from onnlab.experiments.report import (
     part,
     results_table,
     score_name,
-    speed_table,
 )
 from onnlab.experiments.tables import percent
 from onnlab.viz import PALETTE, style, subplots
@@ -29,7 +28,6 @@ PICTURES = "_build/results"  # inside the source folder, where Sphinx looks for 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("results", Results)
-    app.add_directive("speed", Speed)
 
 
 def markdown(experiment: Experiment, found: dict[Row, TableRow], seeds: int, picture: str = "") -> str:
@@ -101,45 +99,28 @@ def dot_plot(found: dict[Row, TableRow]) -> Figure:
     return fig
 
 
-class Speed(SphinxDirective):
-    """Show how fast the rows of one experiment learn, at one scale and on one data set."""
+class Results(SphinxDirective):
+    """Show one experiment at one scale, on one data set."""
 
     required_arguments = 1
     option_spec: ClassVar[dict[str, Any]] = {
         "scale": lambda text: directives.choice(text, SCALES),
         "data": directives.unchanged_required,
+        "seeds": directives.positive_int,
     }
 
     def run(self) -> list[nodes.Node]:
-        return self.parsed(speed_table(*self.found()))
-
-    def found(self) -> tuple[Experiment, dict[Row, TableRow]]:
-        """The rows that are asked for, and what their lines come to."""
         experiment = part(EXPERIMENTS[self.arguments[0]](self.options["scale"]), self.options["data"])
-        self.env.note_dependency(str(self.path))
-        return experiment, tables_of(experiment, read(self.path))
-
-    @property
-    def path(self) -> Path:
-        return Path(self.env.srcdir) / LINES / f"{self.arguments[0]}.jsonl"
-
-    def parsed(self, text: str) -> list[nodes.Node]:
-        shown = nodes.container(classes=["onnlab-results"])
-        self.state.nested_parse(StringList(text.splitlines(), source=str(self.path)), 0, shown)
-        return [shown]
-
-
-class Results(Speed):
-    """Show one experiment at one scale, on one data set."""
-
-    option_spec: ClassVar[dict[str, Any]] = {**Speed.option_spec, "seeds": directives.positive_int}
-
-    def run(self) -> list[nodes.Node]:
-        experiment, found = self.found()
+        path = Path(self.env.srcdir) / LINES / f"{self.arguments[0]}.jsonl"
+        self.env.note_dependency(str(path))
+        found = tables_of(experiment, read(path))
         picture = ""
         if found:
             picture = f"/{PICTURES}/{label(experiment)}.png"
             file = Path(self.env.srcdir) / picture.removeprefix("/")
             file.parent.mkdir(parents=True, exist_ok=True)
             dot_plot(found).savefig(file, dpi=192)
-        return self.parsed(markdown(experiment, found, self.options["seeds"], picture))
+        text = markdown(experiment, found, self.options["seeds"], picture)
+        shown = nodes.container(classes=["onnlab-results"])
+        self.state.nested_parse(StringList(text.splitlines(), source=str(path)), 0, shown)
+        return [shown]
