@@ -160,9 +160,9 @@ def verdicts_table(found: Mapping[Place, TableRow]) -> str:
 def luck(found: Mapping[Place, TableRow]) -> str:
     """Return how many verdicts chance alone would give, and how many stay if that is guarded against.
 
-    Of comparisons without any difference, one in twenty has a 95 % interval that leaves it out. With
-    :math:`m` comparisons at the level :math:`1 - 0.05 / m` (Bonferroni), the chance of even one is at most
-    one in twenty. Source: Dunn (1961), DOI 10.1080/01621459.1961.10482090.
+    Of comparisons whose true difference is just their bound, one in twenty has a 95 % interval that leaves
+    it out. With :math:`m` comparisons at the level :math:`1 - 0.05 / m` (Bonferroni), the chance of even one
+    is at most one in twenty. Source: Dunn (1961), DOI 10.1080/01621459.1961.10482090.
     """
     gains = {pair: outcome(pair, found) for one in CLAIMS for pair in one.shown}
     judged = [pair for pair, one in gains.items() if verdict(one, pair.margin) in (HELD, FAILED, UNSEEN)]
@@ -175,8 +175,9 @@ def luck(found: Mapping[Place, TableRow]) -> str:
     ]
     return (
         f"This page holds {len(CLAIMS)} claims, with {len(judged)} comparisons that have an interval. "
-        f"If no row differed from any other, {0.05 * len(judged):.1f} of these intervals would still be "
-        f"expected to leave out zero, by luck: half of them above, as if the claim held, and half below. "
+        f"Each asks about a bound: zero, where the table tells no other. "
+        f"If every difference were just its bound, {0.05 * len(judged):.1f} of these intervals would still "
+        f"be expected to leave it out, by luck: half of them above, as if the claim held, and half below. "
         f"{len(seen)} leave out their bound. "
         f"Now widen all intervals, to {100 * level:.2f} %, until the chance of even one false verdict on the "
         f"page is at most one in twenty. {len(strict)} of the {len(seen)} stay."
