@@ -10,9 +10,9 @@ def sclc(scale: str) -> Experiment:
     """What the ReLU buys, and how much of it distillation brings back: arXiv:2102.13323.
 
     ``twin`` is the electronic network whose linear counterpart the students are: the same kernels and the
-    same head, with its ReLUs and max-pools. Teacher and students see the same images, shifted at random (and
-    flipped, in CIFAR-10). At the chapter's scale they are a third of the book's, with two trials and a
-    smaller teacher.
+    same head, with its ReLUs and max-pools, and in CIFAR-10 with BatchNorm, which the students drop. Teacher
+    and students see the same images, shifted at random (and flipped, in CIFAR-10). At the chapter's scale
+    they are a third of the book's, with two trials and a smaller teacher.
     """
     if scale == "chapter":
         small = _sclc_rows("mnist-mini", "LeNet", "SmallCNN-8", "shift", 8, RATES[1:], labels=2000)
