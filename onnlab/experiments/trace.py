@@ -37,7 +37,8 @@ def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str
     if not mine:
         return f"{title}: no runs yet"
     before = [what for what in BEFORE if getattr(row, what) is not None]
-    head = ("", "seed", "trial", "validation (%)", "test (%)", "key", *before, "seconds", "device", "data", "commit")
+    head = ("", "seed", "trial", "validation (%)", "test (%)", "key", *before)
+    made = ("seconds", "device", "data", "commit")
     cells = [
         (
             "*" if found is not None and line["key"] in found.keys else "",
@@ -58,7 +59,7 @@ def format_trace(experiment: Experiment, row: Row, lines: Iterable[Line]) -> str
         for line in sorted(mine, key=lambda line: (line["seed"], str(_trial(line))))
     ]
     count = "none" if found is None else f"{found.score} {percent(found)} % over {found.n}"
-    return f"{title}: {count} of {len(mine)} runs\n{columns((head, *cells))}"
+    return f"{title}: {count} of {len(mine)} runs\n{columns(((*head, *made), *cells))}"
 
 
 def _trial(line: Line) -> Trial:
