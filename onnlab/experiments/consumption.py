@@ -1,17 +1,20 @@
 """Energy and MACs of an image, for the systems of the experiments and in the paper; nothing is trained."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
+import torch
 from torch import nn
 
 from onnlab.data.sources import SOURCES
 from onnlab.experiments.catalogue.compensation import compensation
-from onnlab.experiments.devices import in_light
+from onnlab.experiments.devices import PROCESSES, in_light
 from onnlab.experiments.papers import CONSUMPTIONS
 from onnlab.experiments.parts import NETWORKS
-from onnlab.hardware import Cost, cost
-from onnlab.networks import HybridClassifier, HybridSegmenter, PSFConvolution
+from onnlab.hardware import Constants, Cost, cost
+from onnlab.networks import FourFConvolution, HybridClassifier, HybridSegmenter
 from onnlab.networks._text import columns, markdown_table
 
 IMAGES: dict[str, tuple[tuple[int, int, int], int]] = {
@@ -24,6 +27,10 @@ IMAGES: dict[str, tuple[tuple[int, int, int], int]] = {
 """Channels, rows and columns of an image, and the number of classes: known without the data themselves."""
 
 
+KERNELS = {"clean room": "PSFs", "4f laboratory": "4f system"}
+"""What each process makes of a kernel."""
+
+
 @dataclass(frozen=True)
 class Consumer:
     """A system, and what one image costs in it.
@@ -32,19 +39,28 @@ class Consumer:
     ----------
     network, data : str
         As in :class:`onnlab.experiments.Row`.
+    process : str or None
+        The one that makes its optics, see :data:`onnlab.experiments.PROCESSES`; None if this is a teacher.
     image : (int, int, int)
         Channels, rows and columns.
     cost : Cost
-        Of one image. Kernels are pairs of PSFs, which a camera reads twice.
+        Of one image. A camera reads two pictures for each kernel: of a pair of PSFs, or of a 4f system with
+        the reference beam in phase and out of phase.
     teacher : Cost or None
         That of the teacher for the same image; None if this is a teacher.
     """
 
     network: str
     data: str
+    process: str | None
     image: tuple[int, int, int]
     cost: Cost
     teacher: Cost | None
+
+    @property
+    def name(self) -> str:
+        """The network, and what its kernels are made of."""
+        return self.network if self.process is None else f"{self.network} ({KERNELS[self.process]})"
 
     @property
     def saving(self) -> float | None:
@@ -52,48 +68,61 @@ class Consumer:
         return None if self.teacher is None else self.teacher.energy / self.cost.energy
 
 
-def network_cost(network: str, data: str) -> Cost:
+def network_cost(network: str, data: str, process: str = "clean room") -> Cost:
     """Return what an image of a data set costs in a network, with its kernels made of light.
+
+    Behind PSFs the scene brings its own light. A 4f system has a laser, which lights the scene as a slide.
 
     Parameters
     ----------
     network, data : str
         As in :class:`onnlab.experiments.Row`.
+    process : str
+        The one that makes the optics of a hybrid network, see :data:`onnlab.experiments.PROCESSES`.
     """
     shape, classes = IMAGES[data]
     channels, ny, nx = shape
-    model: nn.Module = NETWORKS[network](
-        channels=channels, classes=classes, image_size=ny if ny == nx else (ny, nx)
-    )
+    with torch.device("meta"):  # counting needs shapes only, and large networks take long to draw
+        model: nn.Module = NETWORKS[network](
+            channels=channels, classes=classes, image_size=ny if ny == nx else (ny, nx)
+        )
+    wavelength = None
     if isinstance(model, (HybridClassifier, HybridSegmenter)):
-        model.optics = in_light(model.optics, PSFConvolution)
-    return cost(model, shape)
+        model.optics = in_light(model.optics, PROCESSES[process].optics)
+        if isinstance(model.optics, FourFConvolution):
+            wavelength = model.optics.grid.wavelength
+    return cost(model, shape, wavelength=wavelength)
 
 
 def consumers(scale: str) -> list[Consumer]:
-    """Return students and teachers of :func:`onnlab.experiments.compensation`, in pairs, the student first.
+    """Return students and teachers of :func:`onnlab.experiments.compensation`.
+
+    A student comes once for each process that builds it, and before its teacher.
 
     Parameters
     ----------
     scale : str
         One of :data:`onnlab.experiments.SCALES`.
     """
-    designs = [row for row in compensation(scale).rows if row.student is None and row.teacher is not None]
-    rows = []
-    for student, teacher, data in dict.fromkeys(
-        (d.network, d.teacher.network, d.data) for d in designs if d.teacher
-    ):
-        first, second = network_cost(student, data), network_cost(teacher, data)
-        rows += [
-            Consumer(student, data, IMAGES[data][0], first, second),
-            Consumer(teacher, data, IMAGES[data][0], second, None),
+    processes: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in compensation(scale).rows:
+        if row.process is not None and row.student is not None and row.student.teacher is not None:
+            names = (row.student.network, row.student.teacher.network, row.student.data)
+            processes.setdefault(names, {})[row.process] = None
+    found = []
+    for (student, teacher, data), built in processes.items():
+        image, taught_by = IMAGES[data][0], network_cost(teacher, data)
+        found += [
+            Consumer(student, data, process, image, network_cost(student, data, process), taught_by)
+            for process in built
         ]
-    return rows
+        found.append(Consumer(teacher, data, None, image, taught_by, None))
+    return found
 
 
 OURS = (
-    "network: data, image", "MACs: light", "MACs: digital", "capture", "conversion", "digital", "in all",
-    "teacher",
+    "network: data, image", "MACs: light", "MACs: digital", "capture", "conversion", "laser", "digital",
+    "in all", "teacher",
 )  # fmt: skip
 PAPER = ("system", "MACs", "capture (mJ)", "in all (mJ)", "energy but for capture, per MAC (pJ)")
 
@@ -102,12 +131,18 @@ def our_cells(rows: Sequence[Consumer]) -> list[tuple[str, ...]]:
     """Return the cells of our table, without its head ``OURS``; energies are in microjoules."""
     return [
         (
-            f"{one.network}: {one.data}, {'×'.join(map(str, one.image))}",
+            f"{one.name}: {one.data}, {'×'.join(map(str, one.image))}",
             _many(one.cost.optical_macs),
             _many(one.cost.macs),
             *(
                 _three(1e6 * value)
-                for value in (one.cost.capture, one.cost.conversion, one.cost.computing, one.cost.energy)
+                for value in (
+                    one.cost.capture,
+                    one.cost.conversion,
+                    one.cost.light,
+                    one.cost.computing,
+                    one.cost.energy,
+                )
             ),
             "" if one.saving is None else f"× {_three(one.saving)}",
         )
@@ -148,7 +183,7 @@ def savings(scale: str) -> str:
     if not short:
         return f"At least a tenth of the teacher's energy is saved by all {len(rows)} students."
     told = "; ".join(
-        f"{one.network} on {one.data} (× {_three(saving)}), where the camera takes "
+        f"{one.name} on {one.data} (× {_three(saving)}), where the camera takes "
         f"{100 * one.cost.capture / one.cost.energy:.0f} % of the student's energy and digital MACs "
         f"{100 * one.cost.computing / one.cost.energy:.0f} %"
         for one, saving in short
@@ -158,6 +193,26 @@ def savings(scale: str) -> str:
         f"students: {told}. "
         "The camera reads two pictures for each kernel, and a small teacher leaves little to save."
     )
+
+
+def lasers(scale: str) -> str:
+    """Return in sentences how much of the energy lasers take, and what images cost that have to be shown.
+
+    Rough scenes give speckle in the light of a laser. Then a camera photographs the scene first, and a
+    modulator shows the picture to the laser: the cost of a network that does nothing, and of what is shown.
+    """
+    told = []
+    for one in consumers(scale):
+        if one.teacher is None or one.cost.light == 0:
+            continue
+        shown = cost(nn.Identity(), one.image).energy + math.prod(one.image) * Constants().write
+        told.append(
+            f"The laser of {one.name} on {one.data} takes {_three(1e6 * one.cost.light / one.cost.energy)} "
+            "millionths of the student's energy. If the scene has to be photographed first and shown to the "
+            f"laser by a modulator, that adds {_three(1e6 * shown)} microjoules, and the teacher takes "
+            f"× {_three(one.teacher.energy / (one.cost.energy + shown))}."
+        )
+    return " ".join(told)
 
 
 def paper_energies() -> str:
@@ -175,7 +230,7 @@ def _many(count: float) -> str:
 
 def _three(value: float) -> str:
     """Three digits, never with an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if value >= 100 else f"{Decimal(f'{value:.3g}'):f}"
 
 
 COMPUTED: dict[str, Callable[[str], str]] = {"energy": format_energy}

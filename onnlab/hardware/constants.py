@@ -34,7 +34,8 @@ class Constants:
         Energy of a modulator for each number that it shows: 13 pJ, a digital-to-analogue conversion as dear
         as the other way. A panel takes far more: 5 W at 60 pictures of two million pixels are 40 nJ.
     light_efficiency : float
-        Share of a laser's electrical energy that reaches the sensor as light: 0.1, an assumption.
+        Share of a laser's electrical energy that reaches the sensor as light, behind all that masks and
+        splitters keep and that falls beside the pixels: 0.1, an assumption.
     quantum_efficiency : float
         Electrons for each photon: 0.5, an assumption.
     read_noise : float

@@ -107,7 +107,7 @@ def cost(
         What the parts take.
     wavelength : float, optional
         Of a laser that lights the benches, in metres. Left out, the scene brings its own light, free of
-        charge.
+        charge. A :class:`~onnlab.networks.FourFConvolution` needs a laser: give the wavelength of its grid.
     parallel : bool
         All pictures of a bench lie side by side on one sensor and take one exposure, as behind an array of
         metasurfaces. Otherwise they are taken one after the other, as behind one mask that changes.
@@ -125,6 +125,11 @@ def cost(
 
     Notes
     -----
+    Each reading is given the photons of a bright one, whichever beam brings them: those of a reference beam
+    count, too. However many masks share a laser, and whether its pictures are taken at once
+    or one after the other, the photons are the same. This is the least that a laser takes: one that also
+    shines between the exposures takes more. Masks are made once; showing them on a modulator is left out.
+
     Xiang et al. (2025), arXiv:2508.08421, name 65 M, 239 M and 65.9 G MACs and 5.83 mJ, 9.73 mJ and 2.04 J
     for a hybrid, a compact and a large network; capture takes 3.82 mJ in the hybrid and 2.36 mJ otherwise.
     With these MACs and captures, one energy for a MAC gives all three energies to the last digit. The MACs

@@ -84,8 +84,8 @@ def count_operations(
     An optical layer sees the scene. So does the first spectral layer, if light does it and nothing comes
     before; later ones see a modulator that shows what electronics has found. Spectral layers that follow each
     other in a ``Sequential`` are one bench, up to a stride; behind a bench there is a camera. It takes two
-    pictures of each map, whose difference has a sign; one is enough for a square law, and for an
-    :class:`~onnlab.networks.IdealConvolution`.
+    pictures of each map, whose difference has a sign, by two PSFs or by a reference beam in and out of phase;
+    one is enough for a square law, and for an :class:`~onnlab.networks.IdealConvolution`.
     A network that starts with electronics needs one picture of the scene.
 
     Parameters

@@ -1,10 +1,20 @@
 """Energy and MACs of the systems: counted by hand, and computed at once by the command."""
 
+import math
+
 import pytest
 
 from onnlab import cli
 from onnlab.experiments import CONSUMPTIONS, EXPERIMENTS, consumers, consumption, network_cost
-from onnlab.experiments.consumption import IMAGES, OURS, energy_table, our_cells, paper_energies, savings
+from onnlab.experiments.consumption import (
+    IMAGES,
+    OURS,
+    energy_table,
+    lasers,
+    our_cells,
+    paper_energies,
+    savings,
+)
 from onnlab.experiments.parts import TASKS
 from onnlab.hardware import Constants
 
@@ -24,29 +34,67 @@ def test_macs_are_those_counted_by_hand() -> None:
 
 def test_energies_add_up_and_a_student_is_set_against_its_teacher() -> None:
     rows = consumers("full")
-    names = [(one.network, one.data) for one in rows]
-    assert names[:4] == [
-        ("Hybrid-8", "mnist"),
+    assert [(one.name, one.data) for one in rows] == [
+        ("Hybrid-8 (PSFs)", "mnist"),
+        ("Hybrid-8 (4f system)", "mnist"),
         ("LeNet", "mnist"),
-        ("Hybrid-16", "cifar10"),
+        ("Hybrid-16 (PSFs)", "cifar10"),
         ("AlexNet", "cifar10"),
+        ("Segmenter (PSFs)", "camvid-cars"),
+        ("UNet-16", "camvid-cars"),
     ]
-    assert names[4:] == [("Segmenter", "camvid-cars"), ("UNet-16", "camvid-cars")]
     constants = Constants()
-    for student, teacher in zip(rows[::2], rows[1::2], strict=True):
-        for one in (student, teacher):
-            parts = one.cost.capture + one.cost.conversion + one.cost.computing
-            assert parts == pytest.approx(one.cost.energy)
-            assert one.cost.computing == pytest.approx(one.cost.macs * constants.mac)
-        assert student.saving == pytest.approx(teacher.cost.energy / student.cost.energy)
-        assert teacher.saving is None and teacher.cost.optical_macs == 0
+    for one in rows:
+        parts = one.cost.capture + one.cost.conversion + one.cost.light + one.cost.computing
+        assert parts == pytest.approx(one.cost.energy)
+        assert one.cost.computing == pytest.approx(one.cost.macs * constants.mac)
+        (teacher,) = (other for other in rows if other.process is None and other.data == one.data)
+        if one is teacher:
+            assert one.saving is None and one.cost.optical_macs == 0
+        else:
+            assert one.saving == pytest.approx(teacher.cost.energy / one.cost.energy)
+
+
+def counted(photons: float) -> float:
+    """Signal-to-noise ratio of a reading: half of the photons count, and the read noise is five."""
+    return 0.5 * photons / math.sqrt(0.5 * photons + 5**2)
+
+
+def test_a_laser_pays_for_two_pictures_of_each_kernel() -> None:
+    by_psfs, by_4f = network_cost("Hybrid-8", "mnist"), network_cost("Hybrid-8", "mnist", "4f laboratory")
+    readings = 2 * 8 * 28 * 28  # with the reference beam in phase and out of phase
+    assert by_4f.read == readings and by_4f.optical_macs == 8 * 7 * 7 * 28 * 28
+    photon = 1239.84 / 532 * 1.602177e-19  # electronvolts of 532 nm, in joules
+    photons = 0.1 * by_4f.light / readings / photon  # a tenth of the laser's energy arrives
+    assert counted(photons) == pytest.approx(30, rel=1e-4)
+    assert by_psfs.light == 0 and by_4f.energy - by_4f.light == pytest.approx(by_psfs.energy, rel=1e-12)
+
+
+@pytest.mark.parametrize(("scale", "digits"), [("book", "mnist-mini"), ("full", "mnist")])
+def test_digits_alone_have_a_4f_row_and_its_laser_is_told(scale: str, digits: str) -> None:
+    rows = consumers(scale)
+    (in_4f,) = (one for one in rows if one.cost.light > 0)
+    assert (in_4f.name, in_4f.data) == ("Hybrid-8 (4f system)", digits)
+    photons = 900 + math.sqrt(900**2 + 900 * 100)  # counted(photons) = 30, solved by hand
+    assert counted(photons) == pytest.approx(30)
+    light = 2 * 8 * 28 * 28 * photons * 6.62607e-34 * 2.997925e8 / 532e-9 / 0.1
+    electronics = 2 * 8 * 28 * 28 * (1e-9 + 256 * 50e-15) + (8 * 7 * 7 * 64 + 64 * 10) * 30.85e-12
+    picture = 28 * 28 * (1e-9 + 256 * 50e-15 + 13e-12)  # read, converted, and shown by a modulator
+    teacher = 416_520 * 30.85e-12 + 28 * 28 * (1e-9 + 256 * 50e-15)
+    text = lasers(scale)
+    assert f"on {digits} takes {1e6 * light / (light + electronics):.3g} millionths" in text
+    assert f"adds {1e6 * picture:.3g} microjoules" in text
+    assert text.endswith(f"× {teacher / (electronics + light + picture):.3g}.")
+    (line,) = (line for line in energy_table(scale).splitlines() if "(4f system)" in line)
+    cells = dict(zip(OURS, [cell.strip() for cell in line.split("|")[1:-1]], strict=True))
+    assert cells["laser"] == f"{1e6 * light:.7f}" and cells["in all"] == f"{1e6 * electronics:.1f}"
 
 
 def test_a_table_has_the_numbers_with_their_units() -> None:
     (line,) = (
         line
         for line in energy_table("book").splitlines()
-        if line.startswith("| Hybrid-8: mnist-mini, 1×28×28 |")
+        if line.startswith("| Hybrid-8 (PSFs): mnist-mini, 1×28×28 |")
     )
     cells = dict(zip(OURS, [cell.strip() for cell in line.split("|")[1:-1]], strict=True))
     assert cells["MACs: light"] == "307 k" and cells["MACs: digital"] == "25.7 k"
@@ -62,9 +110,9 @@ def test_students_that_hardly_save_are_told_with_what_takes_their_energy(
     students = [one for one in consumers("book") if one.teacher is not None]
     for one in students:
         least = one.teacher.energy - one.cost.energy < 0.1 * one.teacher.energy
-        assert (f"{one.network} on {one.data} (× {one.saving:.3g})" in text) == least
+        assert (f"{one.name} on {one.data} (× {one.saving:.3g})" in text) == least
         assert not least or f"takes {100 * one.cost.capture / one.cost.energy:.0f} % of the student's" in text
-    monkeypatch.setattr(consumption, "consumers", lambda scale: students[1:2])
+    monkeypatch.setattr(consumption, "consumers", lambda scale: students[2:3])
     assert savings("book") == "At least a tenth of the teacher's energy is saved by all 1 students."
 
 

@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from onnlab.experiments.claims import claim
-from onnlab.experiments.consumption import energy_table, paper_energies, savings
+from onnlab.experiments.consumption import energy_table, lasers, paper_energies, savings
 from onnlab.experiments.findings import (
     beside_tables,
     claim_scores,
@@ -36,6 +36,11 @@ def measured(folder: Path) -> str:
     return speed_tables(speeds, markdown_table) + lines
 
 
+def costs(scale: str) -> str:
+    """What an image costs at a scale, and what of it deserves a word."""
+    return "\n\n".join((energy_table(scale), savings(scale), lasers(scale)))
+
+
 TEXTS: dict[str, Callable[[str, Path], str]] = {
     "beside": beside_tables,
     "claim": claimed,
@@ -43,7 +48,7 @@ TEXTS: dict[str, Callable[[str, Path], str]] = {
     "luck": lambda _, folder: luck(claim_scores(folder)),
     "hours": hours_table,
     "speed": lambda _, folder: measured(folder),
-    "energy": lambda scale, _: f"{energy_table(scale)}\n\n{savings(scale)}" if scale else paper_energies(),
+    "energy": lambda scale, _: costs(scale) if scale else paper_energies(),
 }
 """Markdown for each directive, of its argument and the folder of the results."""
 
