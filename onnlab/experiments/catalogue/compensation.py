@@ -29,9 +29,9 @@ def compensation(scale: str) -> Experiment:
     with four trials each. A seed is a student, a device and a tenth: the spread is over all of them.
     The students of the digits are built in both kinds of light, as PSFs and as 4f systems.
 
-    The book's scale has a part of MNIST, a part of CIFAR-10, with a small CNN in place of AlexNet, drawn
-    scenes, and the cars of CamVid at a third of their size; the full scale has all of MNIST, CIFAR-10 and
-    CamVid. The chapter's scale has digits alone, half as many, and two trials.
+    The book's scale has a part of MNIST, a part of CIFAR-10, with a small CNN in place of AlexNet, and drawn
+    scenes; the full scale has all of MNIST and CIFAR-10, and the cars of CamVid. The chapter's scale has
+    digits on PSFs alone, half as many, with one learning rate to choose from.
     """
     if scale == "chapter":
         student = hybrid_row("mnist-mini", "Hybrid-8", 5, labels=3000, rates=(1.2e-2,))
