@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from onnlab.experiments import EXPERIMENTS, Experiment, Gain, Place, Trial, gain, read, tables_of
+from onnlab.experiments.parts import TASKS
 from onnlab.experiments.report import (
     BEGIN,
     END,
@@ -244,6 +245,25 @@ def test_what_the_appendix_says_of_the_two_kinds_of_light():
     for name in ("KD", "NTKD", "KD + NTKD"):
         one = gains["4f laboratory", name]
         assert -0.01 < one.low < 0 < one.high < 0.01 and one.n < gains["clean room", name].n
+
+
+def test_what_the_appendix_says_of_the_street_scenes():
+    """Neither answers nor kernels differ clearly from masks; three seeds leave room for several points."""
+    streets = part(EXPERIMENTS["segmentation"]("book"), "camvid-cars-60")
+    found = tables_of(streets, read(ROOT / "results/segmentation.jsonl"))
+    gains = {row.name: one for row, other, one in comparisons(streets, found) if other.name == "masks"}
+    assert set(gains) == {"KD", "NTKD", "KD + NTKD"}
+    for one in gains.values():
+        assert one.n == 3 and one.low < -0.02 and one.high > 0.02
+
+
+def test_what_the_appendix_says_of_the_pictures_that_validate_the_scenes():
+    scenes = part(EXPERIMENTS["segmentation"]("book"), "scenes-24")
+    fewest = min(row.labels for row in scenes.rows if row.labels is not None)
+    pictures = len(TASKS["scenes-24"]().validation)
+    text = (ROOT / "book/results.md").read_text(encoding="utf-8")
+    assert f"validation split has {pictures} pictures, with all their masks: five times as many" in text
+    assert f"as the {fewest} that a student learns from" in text and pictures == 5 * fewest
 
 
 def test_what_the_book_says_of_the_larger_experiment():
