@@ -30,9 +30,10 @@ def compensate(
     r"""Train the back end of a built network on what its camera reads, with a part of the data.
 
     The optics do not change in any bit. The readings of each image are taken once, as the mean of many
-    pictures unless ``noise`` asks for a single one, and remembered: the epochs after the first cost no light. A teacher in the objective sees the images
-    themselves. So labels, :class:`~onnlab.distill.KD` and :class:`~onnlab.distill.NTKD` can be compared at
-    equal budgets: with the same seed, they get the same images in the same order.
+    pictures unless ``noise`` asks for a single one, and remembered: the epochs after the first cost no light.
+    A teacher in the objective sees the images themselves. So labels, :class:`~onnlab.distill.KD` and
+    :class:`~onnlab.distill.NTKD` can be compared at equal budgets: with the same seed, they get the same
+    images in the same order.
 
     Parameters
     ----------

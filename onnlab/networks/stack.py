@@ -152,7 +152,7 @@ class SpectralFilter(nn.Module):
         the image at its first rows and columns and darkness behind it. Its output is the flipped one: sample
         ``[i, j]`` of the result is found at ``[(2 (ny // 2) - i) % ny, (2 (nx // 2) - j) % nx]``, times the
         scale, without the offset. After a pool the result lies on every ``(canvas / output_canvas)``-th
-        sample: pooling is an aperture stop, and a camera of coarser pixels.
+        sample: pooling is an aperture stop, and a camera of small pixels that stand far apart.
 
         Returns
         -------
