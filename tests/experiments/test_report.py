@@ -205,7 +205,8 @@ def test_the_tables_hold_what_the_lines_say():
         mine = [
             line
             for line in raw
-            if (line["row"], line["settings"]["labels"], line["settings"]["augment"]) == (row, 500, "none")
+            if (line["scale"], line["row"]) == ("book", row)
+            and (line["settings"]["labels"], line["settings"]["augment"]) == (500, "none")
         ]
         tried = [line for line in mine if line["seed"] == 0]
         rate = max(tried, key=lambda line: line["validation_accuracy"])["settings"]["learning_rate"]
@@ -276,3 +277,16 @@ def test_what_the_book_says_of_the_larger_experiment():
     assert gains[2000, "shift"].low > 0 and gains[2000, "shift"].n >= 5
     for augment in ("none", "shift"):
         assert gains[500, augment].low > gains[6000, augment].high
+
+
+def test_what_the_book_says_of_few_labels_and_teachers_of_all_of_mnist():
+    """Answers gain in every row; by the own twin in each, and in none clearly."""
+    found = {}
+    for scale in ("book", "full"):
+        whole = EXPERIMENTS["when-kd-helps"](scale)
+        rows = tables_of(whole, read(ROOT / "results/when-kd-helps.jsonl"))
+        found[scale] = [(row, one) for row, _, one in comparisons(whole, rows)]
+    answers = [one for row, one in found["full"] if row.name == "KD"]
+    assert len(answers) == 6 and all(one.low > 0 and one.n == 3 for one in answers)
+    twins = [one for scale in found for row, one in found[scale] if row.name == "KD, own twin"]
+    assert len(twins) == 4 and all(one.low < 0 < one.mean for one in twins)
