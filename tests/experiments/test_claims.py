@@ -202,9 +202,12 @@ def test_what_the_page_says_of_the_rows() -> None:
     }
     assert ahead[DIGITS] > 0 and ahead[OBJECTS] < -5
     student = claim("linear-student")
-    (mnist,) = (pair for pair in student.pairs if pair.better.row.data == "mnist")
-    gained = outcome(mnist, claim_scores(results, [student]))
+    _, mnist, photographs = student.pairs
+    found = claim_scores(results, [student])
+    gained, lost = outcome(mnist, found), outcome(photographs, found)
     assert gained is not None and gained.low > 0 and gained.high < 0.01
+    assert lost is not None and lost.high < 0 and -lost.mean > gained.mean
+    assert "learning_rate" in photographs.better.row.ends(found[photographs.better].trial)
     rescued, simulated = (
         [first.score - second.score for first, second in claim(name).reported]
         for name in ("rescue-kernels", "kernels")
