@@ -106,6 +106,7 @@ def test_a_device_learns_again_from_images_of_its_student_and_its_light_stays(
         changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
         assert changed and all(name.startswith("back_end") for name in changed)
         assert isinstance(calls[-1]["objective"], objective)
+        training.end(first_run(row), workspace)
     assert all((call["fraction"], call["learning_rate"], call["seed"]) == (0.5, 1e-3, 3) for call in calls)
     theirs = dataset("mnist-mini")[0].train.subset(60, 3)
     assert all(torch.equal(call["data"].train.pixels, theirs.pixels) for call in calls)
