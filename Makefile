@@ -44,9 +44,9 @@ unit: venv
 fast: venv
 	$(PY) -m pytest tests -m "not browser and not slow" -n $(JOBS) --dist loadfile
 
-# Every cell runs; a failing assert or a cell far above its budget fails. The seconds go to $(TIMINGS).
+# Every cell runs; a failing assert fails. What is above its budget is marked, and the seconds go to $(TIMINGS).
 chapters timings: venv
-	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=120 -W default \
+	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -W default \
 		-p tests.notebooks.budget -p tests.notebooks.points --timings $(TIMINGS) -n $(JOBS) --dist loadfile $(NOTEBOOKS)
 
 # SOLUTIONS=no builds the site with the exercises as students get them.

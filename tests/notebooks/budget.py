@@ -1,9 +1,8 @@
 """A pytest plugin for notebooks under nbval: seconds and memory per cell, in a file and within a budget.
 
-Load it with ``-p tests.notebooks.budget``. What counts is the time that the kernel spends on a processor; a
-cell that merely waits is stopped by ``--nbval-cell-timeout``. Neighbours that share caches and cores still
-make that time longer, by a third or more. So a notebook above its budget is marked in the table, and only one
-that is above ``PATIENCE`` times as much fails.
+Load it with ``-p tests.notebooks.budget``. What counts is the time that the kernel spends on a processor.
+Neighbours that share caches and cores make even that longer, twice and more. So a notebook above its budget
+is marked in the table, and nothing fails; ``--nbval-cell-timeout`` stops a cell that never ends.
 """
 
 import json
@@ -20,7 +19,6 @@ from nbval.plugin import IPyNbCell
 
 CELL_SECONDS = 20.0
 CHAPTER_SECONDS = 90.0
-PATIENCE = 2.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,23 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if not isinstance(item, IPyNbCell):
         return (yield)
-    notebook = item.parent
-    kernel = psutil.Process(notebook.kernel.km.provisioner.pid)
+    kernel = psutil.Process(item.parent.kernel.km.provisioner.pid)
     before = processor_seconds(kernel)
     outcome = yield
-    seconds = processor_seconds(kernel) - before
-    notebook.seconds = getattr(notebook, "seconds", 0.0) + seconds
-
-    first_line = item.cell.source.strip().partition("\n")[0]
     row = {
         "cell": item.cell_num + 1,
-        "seconds": round(seconds, 2),
+        "seconds": round(processor_seconds(kernel) - before, 2),
         "megabytes": round(kernel.memory_info().rss / 1e6),
-        "first": first_line,
+        "first": item.cell.source.strip().partition("\n")[0],
     }
     notebook_name = Path(item.nodeid.partition("::")[0]).with_suffix("").as_posix()
     item.user_properties.append((notebook_name, row))
-    check_budget(item, seconds, first_line)
     return outcome
 
 
@@ -64,30 +56,13 @@ def processor_seconds(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def check_budget(item: IPyNbCell, seconds: float, first_line: str) -> None:
-    """Fail the cell that is far too slow, or with which its notebook goes far over the budget."""
-    where = f"{item.path.name}, code cell {item.cell_num + 1} ({first_line})"
-    cell_budget, chapter_budget = budgets(item.config)
-    total = item.parent.seconds
-    if seconds > PATIENCE * cell_budget:
-        item.raise_cell_error(f"{where} took {seconds:.1f} s; the budget of a cell is {cell_budget:g} s")
-    if total - seconds <= PATIENCE * chapter_budget < total:
-        item.raise_cell_error(
-            f"{where}: the notebook is at {total:.1f} s; its budget is {chapter_budget:g} s"
-        )
-
-
-def budgets(config: pytest.Config) -> tuple[float, float]:
-    """Return the seconds of a cell and of a notebook."""
-    return config.getoption("cell_budget"), config.getoption("chapter_budget")
-
-
 class Table:
     """The seconds of each cell: a line a chapter on the screen, all in the file that ``--timings`` names."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.path: Path | None = config.getoption("timings")
-        self.cell_budget, self.chapter_budget = budgets(config)
+        self.cell_budget: float = config.getoption("cell_budget")
+        self.chapter_budget: float = config.getoption("chapter_budget")
         self.chapters: dict[str, list[dict[str, object]]] = defaultdict(list)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

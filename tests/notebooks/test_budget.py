@@ -1,4 +1,4 @@
-"""The run of the chapters must fail when a cell is wrong or too slow, and must say which."""
+"""The run of the chapters must fail when a cell is wrong, and mark what is slow."""
 
 import json
 import subprocess
@@ -46,20 +46,6 @@ def test_memory_after_every_cell_is_written(tmp_path: Path) -> None:
     run_notebook(tmp_path, ["x = 1", "big = b'1' * 200_000_000"], "--timings", str(table))
     (rows,) = json.loads(table.read_text())["chapters"].values()
     assert rows[1]["megabytes"] - rows[0]["megabytes"] == pytest.approx(200, abs=20)
-
-
-def test_a_slow_cell_fails_and_is_named(tmp_path: Path) -> None:
-    done = run_notebook(tmp_path, ["x = 1", BURN], "--cell-budget", "0.2")
-    assert done.returncode == 1, done.stdout
-    assert "chapter.ipynb, code cell 2 (import time) took 0." in done.stdout
-    assert "1 failed, 1 passed" in done.stdout
-
-
-def test_a_slow_chapter_fails_at_the_cell_that_crosses_its_budget(tmp_path: Path) -> None:
-    done = run_notebook(tmp_path, [BURN, BURN, "x = 1"], "--chapter-budget", "0.45")
-    assert done.returncode == 1, done.stdout
-    assert "chapter.ipynb, code cell 2 (import time): the notebook is at 1." in done.stdout
-    assert "1 failed, 2 passed" in done.stdout
 
 
 @pytest.mark.parametrize("budget", ["--cell-budget", "--chapter-budget"])
