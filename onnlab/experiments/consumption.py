@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import torch
 from torch import nn
@@ -121,8 +120,8 @@ def consumers(scale: str) -> list[Consumer]:
 
 
 OURS = (
-    "network: data, image", "MACs: light", "MACs: digital", "capture", "conversion", "laser", "digital",
-    "in all", "teacher",
+    "network: data, image", "MACs: light", "MACs: digital", "capture", "conversion", "digital", "in all",
+    "teacher",
 )  # fmt: skip
 PAPER = ("system", "MACs", "capture (mJ)", "in all (mJ)", "energy but for capture, per MAC (pJ)")
 
@@ -136,13 +135,7 @@ def our_cells(rows: Sequence[Consumer]) -> list[tuple[str, ...]]:
             _many(one.cost.macs),
             *(
                 _three(1e6 * value)
-                for value in (
-                    one.cost.capture,
-                    one.cost.conversion,
-                    one.cost.light,
-                    one.cost.computing,
-                    one.cost.energy,
-                )
+                for value in (one.cost.capture, one.cost.conversion, one.cost.computing, one.cost.energy)
             ),
             "" if one.saving is None else f"× {_three(one.saving)}",
         )
@@ -230,7 +223,7 @@ def _many(count: float) -> str:
 
 def _three(value: float) -> str:
     """Three digits, never with an exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{Decimal(f'{value:.3g}'):f}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 COMPUTED: dict[str, Callable[[str], str]] = {"energy": format_energy}
