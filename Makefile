@@ -18,6 +18,8 @@ AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Idle threads that spin on busy cores slow small transforms down by a factor of ten and more.
 export OMP_WAIT_POLICY := PASSIVE
 test test-fast lint types unit fast chapters timings site browser bench: export OMP_NUM_THREADS := 1
+# In `make test` the site shows the very run that has tested the notebooks. `make site` alone runs them itself.
+test: export ONNLAB_EXECUTED := .cache/executed
 
 .NOTPARALLEL:
 .PHONY: lab test test-fast lint types unit fast chapters timings site browser bench exercises students results archive format pins clean venv
@@ -47,7 +49,8 @@ fast: venv
 # Every cell runs; a failing assert fails. What is above its budget is marked, and the seconds go to $(TIMINGS).
 chapters timings: venv
 	$(PY) -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout=600 -W default \
-		-p tests.notebooks.budget -p tests.notebooks.points --timings $(TIMINGS) -n $(JOBS) --dist loadfile $(NOTEBOOKS)
+		-p tests.notebooks.budget -p tests.notebooks.points --timings $(TIMINGS) \
+		-p tests.notebooks.executed $(addprefix --executed ,$(ONNLAB_EXECUTED)) -n $(JOBS) --dist loadfile $(NOTEBOOKS)
 
 # SOLUTIONS=no builds the site with the exercises as students get them.
 site: venv
@@ -58,7 +61,7 @@ site: venv
 	@echo "Open file://$(CURDIR)/$(HTML)"
 
 browser: venv
-	$(PY) -m pytest tests -m browser
+	$(PY) -m pytest tests -m browser -n $(JOBS) --dist worksteal
 
 # Memory that is given back and asked for at every call costs more than small transforms do.
 bench: export MALLOC_MMAP_THRESHOLD_ := 1000000000

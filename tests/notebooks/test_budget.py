@@ -1,32 +1,13 @@
 """The run of the chapters must fail when a cell is wrong, and mark what is slow."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.notebooks.running import run_notebook
+
 BURN = "import time\nstart = time.process_time()\nwhile time.process_time() - start < 0.6:\n    pass"
-
-
-def run_notebook(folder: Path, cells: list[str], *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the cells as ``make chapters`` runs a chapter."""
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
-    nbformat.write(notebook, folder / "chapter.ipynb")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "tests.notebooks.budget"]
-    command += [
-        "--nbval-lax",
-        "--nbval-current-env",
-        "--nbval-cell-timeout=30",
-        "-W",
-        "default",
-        "--color=no",
-    ]
-    command += [*options, "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), str(folder)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_seconds_of_every_cell_are_written(tmp_path: Path) -> None:

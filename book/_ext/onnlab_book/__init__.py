@@ -2,14 +2,15 @@
 
 One module, one concern: ``theme`` (looks), ``offline`` (MathJax, no remote scripts), ``explorables`` (live
 widgets on static pages), ``library`` (reference pages from docstrings), ``glossary`` (hints under links),
-``runtimes`` (seconds per chapter), ``results`` (tables of the experiments), ``findings`` (what held)
-and ``accessibility`` (repairs to the theme's HTML).
+``executed`` (outputs of cells), ``runtimes`` (seconds per chapter), ``results`` (tables of the experiments),
+``findings`` (what held) and ``accessibility`` (repairs to the theme's HTML).
 """
 
 from sphinx.application import Sphinx
 
 from onnlab_book import (
     accessibility,
+    executed,
     explorables,
     findings,
     glossary,
@@ -28,6 +29,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
         explorables,
         library,
         glossary,
+        executed,
         runtimes,
         results,
         findings,
