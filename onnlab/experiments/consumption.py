@@ -26,7 +26,7 @@ IMAGES: dict[str, tuple[tuple[int, int, int], int]] = {
 """Channels, rows and columns of an image, and the number of classes: known without the data themselves."""
 
 
-KERNELS = {"clean room": "PSFs", "4f laboratory": "4f system"}
+OPTICS = {"clean room": "PSFs", "4f laboratory": "4f system"}
 """What each process makes of a kernel."""
 
 
@@ -59,7 +59,7 @@ class Consumer:
     @property
     def name(self) -> str:
         """The network, and what its kernels are made of."""
-        return self.network if self.process is None else f"{self.network} ({KERNELS[self.process]})"
+        return self.network if self.process is None else f"{self.network} ({OPTICS[self.process]})"
 
     @property
     def saving(self) -> float | None:
