@@ -143,10 +143,10 @@ def verdict(one: Gain | None, margin: float = 0.0) -> str:
     return FAILED if one.high < margin else UNSEEN
 
 
-def _sclc(better: str, worse: str) -> tuple[Pair, ...]:
-    return tuple(
-        Pair(place("sclc", *spot, better), place("sclc", *spot, worse)) for spot in (PART, MNIST, CIFAR)
-    )
+def _sclc(
+    better: str, worse: str, spots: Sequence[tuple[str, str]] = (PART, MNIST, CIFAR)
+) -> tuple[Pair, ...]:
+    return tuple(Pair(place("sclc", *spot, better), place("sclc", *spot, worse)) for spot in spots)
 
 
 def _teacher_helps(
@@ -237,7 +237,10 @@ NEAR = {first.system: round((first.score - second.score) / 100, 6) for first, se
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         "nonlinearity", "Without its nonlinearities, a network loses accuracy.", SCLC,
-        _sclc("twin, labels", "linear, labels"),
+        (
+            *_sclc("twin, labels", "linear, labels", (PART, MNIST)),
+            *_sclc("twin without BatchNorm, labels", "linear, labels", (CIFAR,)),
+        ),
     ),
     Claim(
         "rectifier", "A rectifier behind each pool buys a part of that accuracy back.", "ch05_counterpart",

@@ -31,6 +31,15 @@ def _lenet(channels: int, classes: int, image_size: ImageSize) -> nn.Module:
     return LeNet(channels, classes)
 
 
+def _without_norms(channels: int, classes: int, image_size: ImageSize, *, width: int) -> SmallCNN:
+    """As its counterparts are, which have no BatchNorm either: of those layers a fresh one does nothing."""
+    model = SmallCNN(channels, classes, image_size, width)
+    model.features = nn.Sequential(
+        *(layer for layer in model.features if not isinstance(layer, nn.BatchNorm2d))
+    )
+    return model
+
+
 def _hybrid(
     channels: int, classes: int, image_size: ImageSize, *, kernels: int, hidden: tuple[int, ...]
 ) -> HybridClassifier:
@@ -83,6 +92,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "LeNet": _lenet,
     "SmallCNN-8": partial(SmallCNN, width=8),
     "SmallCNN-16": partial(SmallCNN, width=16),
+    "SmallCNN-16 without BatchNorm": partial(_without_norms, width=16),
     "SmallCNN-32": partial(SmallCNN, width=32),
     "AlexNet": AlexNet,
     "Hybrid-8": partial(_hybrid, kernels=8, hidden=(64,)),

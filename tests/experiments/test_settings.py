@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from onnlab.distill import NTKD
 from onnlab.experiments import EXPERIMENTS, SCALES, Experiment, Row, Run, Trial, read
@@ -65,16 +66,33 @@ def test_every_row_can_be_built_and_answers_to_an_image_of_its_data(name: str, s
             built.add((row.network, row.front, row.data))
 
 
+BARE = " without BatchNorm"
+
+
 @pytest.mark.parametrize("scale", SCALES)
-def test_the_twin_differs_from_the_linear_student_in_nothing_but_its_front_end(scale: str) -> None:
-    for row in EXPERIMENTS["sclc"](scale).rows:
-        if row.name.endswith("labels"):
-            (twin,) = (
-                other
-                for other in EXPERIMENTS["sclc"](scale).rows
-                if (other.data, other.name) == (row.data, "twin, labels")
-            )
-            assert replace(row, name=twin.name, front="nonlinear") == twin
+def test_twins_differ_from_the_linear_student_in_front_end_and_batch_norm_alone(scale: str) -> None:
+    rows = {(row.data, row.name): row for row in EXPERIMENTS["sclc"](scale).rows}
+    alone = [row for row in rows.values() if row.name.endswith("labels")]
+    assert len(alone) == {"chapter": 3, "book": 3, "full": 7}[scale]
+    for row in alone:
+        twin = rows[row.data, "twin, labels"]
+        network = row.network.removesuffix(BARE)
+        assert replace(row, name=twin.name, network=network, front="nonlinear") == twin
+
+
+def test_a_twin_without_batch_norm_has_the_very_counterpart_of_the_twin() -> None:
+    """So the twins differ in BatchNorm alone, and the second from the students in ReLUs and pools."""
+    linear = next(row for row in EXPERIMENTS["sclc"]("full").rows if row.name == "linear, labels")
+    twin, bare = (replace(linear, network="SmallCNN-16" + mark) for mark in ("", BARE))
+    x = torch.rand(2, 1, 28, 28)
+    for front in ("linear", "relu-in-pool"):
+        answers = []
+        for row in (twin, bare):
+            torch.manual_seed(0)
+            answers.append(build(replace(row, front=front), (1, 28, 28), 10)(x))
+        torch.testing.assert_close(*answers)
+    whole = [build(replace(row, front="nonlinear"), (1, 28, 28), 10).modules() for row in (twin, bare)]
+    assert [sum(isinstance(layer, nn.BatchNorm2d) for layer in layers) for layers in whole] == [3, 0]
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -10,9 +10,10 @@ def sclc(scale: str) -> Experiment:
     """What the ReLU buys, and how much of it distillation brings back: arXiv:2102.13323.
 
     ``twin`` is the electronic network whose linear counterpart the students are: the same kernels and the
-    same head, with its ReLUs and max-pools, and in CIFAR-10 with BatchNorm, which the students drop. Teacher
-    and students see the same images, shifted at random (and flipped, in CIFAR-10). At the chapter's scale
-    they are a third of the book's, with two trials and a smaller teacher.
+    same head, with its ReLUs and max-pools, and in CIFAR-10 with BatchNorm, which the students drop. There
+    a second twin drops it, too, to part what it does from what the ReLUs do. Teacher and students see the
+    same images, shifted at random (and flipped, in CIFAR-10). At the chapter's scale they are a third of the
+    book's, with two trials and a smaller teacher.
     """
     if scale == "chapter":
         small = _sclc_rows("mnist-mini", "LeNet", "SmallCNN-8", "shift", 8, RATES[1:], labels=2000)
@@ -21,7 +22,10 @@ def sclc(scale: str) -> Experiment:
         return Experiment("sclc", scale, _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10))
     mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 8)
     cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8, (6e-4, 2e-3, 6e-3))
-    return Experiment("sclc", scale, mnist + cifar)
+    teacher, twin, linear, *others = cifar
+    bare = replace(twin, name="twin without BatchNorm, labels", network=f"{twin.network} without BatchNorm")
+    rows = (*mnist, teacher, twin, bare, linear, *others)
+    return Experiment("sclc", scale, rows, ((twin, bare), (bare, linear)))
 
 
 def _sclc_rows(
