@@ -21,7 +21,7 @@ def sclc(scale: str) -> Experiment:
     if scale == "book":
         return Experiment("sclc", scale, _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10))
     mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 8)
-    cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8, (6e-4, 2e-3, 6e-3))
+    cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8, (6e-4, 2e-3, 6e-3, 1.8e-2))
     teacher, twin, linear, *others = cifar
     bare = replace(twin, name="twin without BatchNorm, labels", network=f"{twin.network} without BatchNorm")
     rows = (*mnist, teacher, twin, bare, linear, *others)
