@@ -31,7 +31,7 @@ def _lenet(channels: int, classes: int, image_size: ImageSize) -> nn.Module:
     return LeNet(channels, classes)
 
 
-def _without_norms(channels: int, classes: int, image_size: ImageSize, *, width: int) -> SmallCNN:
+def _without_norms(channels: int, classes: int, image_size: int, *, width: int) -> SmallCNN:
     """As its counterparts are, which have no BatchNorm either: of those layers a fresh one does nothing."""
     model = SmallCNN(channels, classes, image_size, width)
     model.features = nn.Sequential(
