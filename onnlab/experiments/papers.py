@@ -117,7 +117,7 @@ def _digits(row: str) -> tuple[Place, ...]:
 
 
 def _random(kernels: str, *spots: tuple[str, str], labels: int | None = None) -> tuple[Place, ...]:
-    """Those behind a rectifying camera: without any nonlinearity the number of kernels could not matter."""
+    """Those behind a rectifying camera: without any nonlinearity, no kernel beyond the 49th could matter."""
     return _rows("random-kernels", f"rectified, {kernels}", *spots, labels=labels)
 
 

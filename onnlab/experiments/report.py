@@ -225,7 +225,10 @@ def gain_cells(one: Gain) -> tuple[str, str, str]:
 
 
 def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
-    """Accuracy and gain side by side, and what a paper reports of such a row."""
+    """Accuracy and gain side by side, and what a paper reports of such a row.
+
+    Of several gains of a row the last stands here, over the row that has least in front.
+    """
     cells = {row: gain_cells(one) for row, _, one in comparisons(experiment, found)}
     gains = {row: f"{mean} ({interval})" for row, (mean, interval, _) in cells.items()}
     papers = {

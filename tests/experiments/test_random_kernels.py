@@ -27,7 +27,7 @@ from onnlab.experiments.catalogue.random_kernels import RATES
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
 from onnlab.experiments.papers import DIGITS
 from onnlab.experiments.parts import RANDOM_CAMERAS, SOLVED
-from onnlab.experiments.report import comparisons
+from onnlab.experiments.report import comparisons, part
 from onnlab.experiments.runs.execution import execute
 from onnlab.experiments.runs.images import dataset
 from onnlab.experiments.runs.training import Workspace, build, trained
@@ -205,3 +205,21 @@ def test_what_the_appendix_says_of_them() -> None:
     rows = {row.name: one for row, one in found.items()}
     assert rows[eight].trial.learning_rate == max(RATES[8])
     assert 100 * rows[baseline].mean > reported("table 3", DIGITS, "no transfer").score
+
+
+def test_what_the_appendix_says_of_them_on_all_of_mnist() -> None:
+    experiment = part(random_kernels("full"), "mnist")
+    found = tables_of(experiment, read(Path(__file__).parents[2] / "results/random-kernels.jsonl"))
+    gains = {(row.name, other.name): one for row, other, one in comparisons(experiment, found)}
+    eight, baseline = "rectified, 8 random", "linear, 8 trained, hidden layer"
+    for row in ("linear, 64 random", "linear, 8 trained"):  # a third of a point without a bend
+        one = gains[row, "linear, 8 random"]
+        assert one.low > 0 and 0.25 < 100 * one.mean < 0.4
+    for pair in ((eight, "linear, 8 random"), (baseline, "linear, 8 trained")):
+        assert gains[pair].low > 0.045 and gains[pair].high < 0.065
+    assert not gains[eight, baseline].clear
+    for row in ("rectified, 64 random", "rectified, 8 trained"):  # about a point behind one
+        one = gains[row, eight]
+        assert one.low > 0 and 0.8 < 100 * one.mean < 1.1
+    beyond = {pair: one for pair, one in gains.items() if "64" in pair[1]}
+    assert len(beyond) >= 5 and not any(one.clear for one in beyond.values())
