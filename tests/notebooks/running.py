@@ -11,11 +11,10 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = ("budget", "points", "executed")
 
 
-def write_notebook(path: Path, cells: Sequence[str]) -> nbformat.NotebookNode:
+def write_notebook(path: Path, cells: Sequence[str]) -> None:
     """Write a notebook of these code cells."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells])
     nbformat.write(notebook, path)
-    return notebook
 
 
 def run_notebook(folder: Path, cells: Sequence[str], *options: str) -> subprocess.CompletedProcess[str]:

@@ -29,6 +29,7 @@ def test_memory_after_every_cell_is_written(tmp_path: Path) -> None:
     assert rows[1]["megabytes"] - rows[0]["megabytes"] == pytest.approx(200, abs=20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", ["--cell-budget", "--chapter-budget"])
 def test_a_chapter_above_its_budget_is_marked(budget: str, tmp_path: Path) -> None:
     done = run_notebook(tmp_path, ["x = 1", BURN], budget, "0.5")

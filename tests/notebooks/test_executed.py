@@ -26,6 +26,7 @@ def kept(folder: Path, notebook: nbformat.NotebookNode) -> nbformat.NotebookNode
     return executed
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_another_client(tmp_path: Path) -> None:
     done = run_notebook(tmp_path, CELLS, "--executed", str(tmp_path / "kept"))
     assert done.returncode == 0, done.stdout
@@ -39,6 +40,7 @@ def test_outputs_are_those_of_another_client(tmp_path: Path) -> None:
     assert [len(cell.outputs) for cell in ours.cells] == [2, 0, 2, 1]
 
 
+@pytest.mark.slow
 def test_a_notebook_that_fails_is_not_kept_nor_is_an_older_run(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     assert run_notebook(tmp_path, ["print(1)"], "--executed", str(folder)).returncode == 0
