@@ -3,14 +3,15 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from onnlab.distill.checkpoint import append_line
 from onnlab.experiments.settings import key_of
 
 Line = dict[str, Any]
+Found = TypeVar("Found")
 
 
 class LineError(ValueError):
@@ -180,17 +181,36 @@ def read_rehearsals(path: Path) -> list[Line]:
 
 
 def _read(path: Path, check: Callable[[object], None], *keys: str) -> list[Line]:
-    if not path.exists():
-        return []
-    lines: dict[tuple[str, ...], Line] = {}
-    for number, text in enumerate(path.read_bytes().splitlines(), start=1):
+    def checked(line: Line) -> Line:
+        check(line)
+        return line
+
+    lines = objects(path, checked, "mend or remove that line")
+    return list({tuple(line[key] for key in keys): line for line in lines}.values())
+
+
+def objects(path: Path, made_of: Callable[[Any], Found], remedy: str) -> Iterator[Found]:
+    """Yield what each line of a file holds, nothing if there is no file.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file, with a JSON value in each line.
+    made_of : callable
+        Makes of that value what is yielded. Raises ValueError or TypeError if the line is broken.
+    remedy : str
+        What to do then.
+
+    Raises
+    ------
+    LineError
+        If a line is broken. The message names its number.
+    """
+    for number, text in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
         try:
-            line = json.loads(text)
-            check(line)
-        except ValueError as error:
-            raise LineError(f"{path}, line {number}: {error}; mend or remove that line") from error
-        lines[tuple(line[key] for key in keys)] = line
-    return list(lines.values())
+            yield made_of(json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise LineError(f"{path}, line {number}: {error}; {remedy}") from error
 
 
 def append(path: Path, line: Line) -> None:

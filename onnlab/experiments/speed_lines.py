@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from onnlab.distill.checkpoint import write_whole
-from onnlab.experiments.lines import LineError
+from onnlab.experiments.lines import LineError, objects
 from onnlab.experiments.report import Layout, plain_table
 
 SPEEDS = "speed.jsonl"
@@ -116,16 +116,13 @@ def read_speeds(path: Path) -> list[Speed]:
     LineError
         If a line is not as it has to be, or not all are of one measurement. The message names the file.
     """
-    speeds = []
-    for number, text in enumerate(path.read_bytes().splitlines() if path.exists() else (), start=1):
-        try:
-            speeds.append(Speed(**json.loads(text)))
-        except (ValueError, TypeError) as error:
-            raise LineError(f"{path}, line {number}: {error}; measure again: {COMMAND}") from error
-        if speeds[-1].measurement != speeds[0].measurement:
+    again = f"measure again: {COMMAND}"
+    speeds = list(objects(path, lambda fields: Speed(**fields), again))
+    for number, one in enumerate(speeds, start=1):
+        if one.measurement != speeds[0].measurement:
             raise LineError(
                 f"{path}, line {number}: it must be of one measurement with the first line, "
-                f"{speeds[0].measurement}, got {speeds[-1].measurement}; measure again: {COMMAND}"
+                f"{speeds[0].measurement}, got {one.measurement}; {again}"
             )
     return speeds
 
