@@ -229,8 +229,10 @@ def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
 
     Of several gains of a row the last stands here, over the row that has least in front.
     """
-    cells = {row: gain_cells(one) for row, _, one in comparisons(experiment, found)}
-    gains = {row: f"{mean} ({interval})" for row, (mean, interval, _) in cells.items()}
+    gains = {}
+    for row, other, one in comparisons(experiment, found):
+        mean, interval, _ = gain_cells(one)
+        gains[row] = f"{mean} ({interval}) over {other.name}"
     papers = {
         spot.row: one
         for one in REPORTED
@@ -238,7 +240,7 @@ def _accuracies(experiment: Experiment, found: Mapping[Row, TableRow]) -> str:
         if (spot.experiment.name, spot.experiment.scale) == (experiment.name, experiment.scale)
         and spot.row in found
     }
-    head = ["Row", f"Test {score_name(found)} (%)", "Seeds", "Gain (95 % interval)"]
+    head = ["Row", f"Test {score_name(found)} (%)", "Seeds", "Gain (95 % interval), paired"]
     head += [
         f"The article, on {system} (%)" for system in dict.fromkeys(one.system for one in papers.values())
     ]
