@@ -175,7 +175,7 @@ def _random(better: str, worse: str, *spots: tuple[str, str, int | None]) -> tup
 def _kernels(better: str, worse: str) -> tuple[Pair, ...]:
     """Digits with few labels and many, photographs, and pixels."""
     spots = [(*PART, 500), (*PART, 2000), (*PART, 6000), (*MNIST, None)]
-    spots += [(*SOME, 5000), (*CIFAR, None)]
+    spots += [(*SOME, 5000), (*SOME, None), (*CIFAR, None)]
     pixels = [(*SCENES, 40), (*STREETS, None), (*CAMVID, None)]
 
     def pair(experiment: str, spot: tuple[str, str, int | None], plain: str) -> Pair:

@@ -22,8 +22,8 @@ def ntkd(scale: str) -> Experiment:
 
     At the book's scale the student has few labels and the teacher saw more, shifted at random, as in
     :func:`when_kd_helps`; further rows compare the kernels in other ways. Photographs are a part of CIFAR-10,
-    with a small CNN in place of AlexNet. At the full scale student and teacher see the same images. The
-    chapter's scale asks once, with one learning rate and so two trials.
+    and then all of it, with a small CNN in place of AlexNet. At the full scale student and teacher see the
+    same images. The chapter's scale asks once, with one learning rate and so two trials.
     """
     if scale == "chapter":
         few = hybrid_row("mnist-mini", "Hybrid-8", 20, labels=300, rates=(1.2e-2,))
@@ -51,6 +51,8 @@ def ntkd(scale: str) -> Experiment:
     )
     rows += _kernel_rows(photographs, teacher)
     rows.append(replace(rows[-2], name="NTKD, head", kernel="head"))
+    every = replace(photographs, labels=None, epochs=8, augment="shift+flip")
+    rows += _kernel_rows(every, teacher_of(every, "SmallCNN-32", RATES[:1]))
     return Experiment("ntkd", scale, tuple(rows))
 
 
