@@ -11,7 +11,7 @@ import torch
 
 from onnlab.commands.common import CommandError, count, ended_as_by_ctrl_c
 from onnlab.distill import is_first, process_group
-from onnlab.distill.parallel import processes
+from onnlab.distill.parallel import is_torchrun, processes
 from onnlab.experiments import (
     BUDGETS,
     DEVICES,
@@ -194,7 +194,7 @@ def planned_for(experiments: Sequence[Experiment], options: argparse.Namespace) 
 
 def show_rehearsals(experiments: Sequence[Experiment], options: argparse.Namespace) -> int:
     """Rehearse rows that were never run, and print the plan that this makes; 1 if some do not run."""
-    if options.dask is not None or options.jobs != 1 or processes() > 1:
+    if options.dask is not None or options.jobs != 1 or is_torchrun():
         raise ClusterError(
             "--rehearse takes the time of one row after the other: leave out --jobs, --dask and torchrun"
         )

@@ -1,6 +1,7 @@
 """``onnlab export``: files for the bench and the clean room."""
 
 import argparse
+import re
 from functools import partial
 from pathlib import Path
 
@@ -84,8 +85,10 @@ def add_student(command: argparse.ArgumentParser) -> None:
 
 def panel_size(text: str) -> tuple[int, int]:
     """Read ``1080x1920`` as rows and columns."""
-    rows, columns = text.split("x")
-    return int(rows), int(columns)
+    sizes = re.fullmatch(r"(\d+)x(\d+)", text)
+    if sizes is None:
+        raise argparse.ArgumentTypeError(f"must be ROWSxCOLUMNS, such as 1080x1920, got {text!r}")
+    return int(sizes[1]), int(sizes[2])
 
 
 def export(options: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ def process_group(device: str = "cpu") -> Iterator[None]:
             if is_first():
                 save_checkpoint("model.safetensors", model, {})
     """
-    if not (dist.is_available() and dist.is_torchelastic_launched()):
+    if not is_torchrun():
         yield
         return
     chosen = torch.device(device)
@@ -65,6 +65,11 @@ def process_group(device: str = "cpu") -> Iterator[None]:
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     yield
     dist.destroy_process_group()  # not after an error: the others may wait for what never comes
+
+
+def is_torchrun() -> bool:
+    """Tell whether ``torchrun`` has started this process, whether or not it is in :func:`process_group`."""
+    return dist.is_available() and dist.is_torchelastic_launched()
 
 
 def processes() -> int:

@@ -1,6 +1,6 @@
 """The experiments of the book: declared here, run by ``onnlab reproduce NAME``, kept in ``results/``."""
 
-from onnlab.experiments.catalogue import EXPERIMENTS, SCALES
+from onnlab.experiments.catalogue import EXPERIMENTS
 from onnlab.experiments.catalogue.compensation import compensation
 from onnlab.experiments.catalogue.ntkd import ntkd
 from onnlab.experiments.catalogue.random_kernels import random_kernels
@@ -32,7 +32,7 @@ from onnlab.experiments.plan import Planned, format_plan, plan, walk
 from onnlab.experiments.progress import Progress
 from onnlab.experiments.rehearsal import rehearse
 from onnlab.experiments.runner import run
-from onnlab.experiments.settings import Experiment, Row, Run, Trial
+from onnlab.experiments.settings import SCALES, Experiment, Row, Run, Trial
 from onnlab.experiments.speed import SPEED_TASKS, SpeedTask, measure_speeds
 from onnlab.experiments.speed_lines import Speed, read_speeds, speed_tables, write_speeds
 from onnlab.experiments.tables import Gain, TableRow, gain, tables_of

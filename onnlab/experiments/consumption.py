@@ -15,6 +15,7 @@ from onnlab.experiments.parts import NETWORKS
 from onnlab.hardware import Constants, Cost, cost
 from onnlab.networks import FourFConvolution, HybridClassifier, HybridSegmenter
 from onnlab.networks._text import columns, markdown_table
+from onnlab.optics._check import one_of
 
 IMAGES: dict[str, tuple[tuple[int, int, int], int]] = {
     "mnist-mini": (SOURCES["mnist"].shape, 10),
@@ -78,7 +79,15 @@ def network_cost(network: str, data: str, process: str = "clean room") -> Cost:
         As in :class:`onnlab.experiments.Row`.
     process : str
         The one that makes the optics of a hybrid network, see :data:`onnlab.experiments.PROCESSES`.
+
+    Raises
+    ------
+    ValueError
+        If one of the names is unknown.
     """
+    one_of("network", network, NETWORKS)
+    one_of("data", data, IMAGES)
+    one_of("process", process, PROCESSES)
     shape, classes = IMAGES[data]
     channels, ny, nx = shape
     with torch.device("meta"):  # counting needs shapes only, and large networks take long to draw

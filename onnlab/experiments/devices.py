@@ -34,6 +34,7 @@ from onnlab.networks import (
     PSFConvolution,
 )
 from onnlab.optics import Camera
+from onnlab.optics._check import one_of
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,10 @@ def device(student: nn.Module, process: str, number: int) -> HybridClassifier | 
     ------
     TypeError
         If the student is no hybrid network.
+    ValueError
+        If there is no such process.
     """
+    one_of("process", process, PROCESSES)
     made = PROCESSES[process]
     design: Any = copy.deepcopy(student)  # fabricate says if it is of the wrong kind
     for name in FRONT_ENDS:

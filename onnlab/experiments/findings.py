@@ -125,7 +125,7 @@ def _against(names: list[tuple[str, str]]) -> str:
 
 def _reported_cells(first: Reported, second: Reported) -> list[str]:
     where = f"article, {first.system.split(',')[0]}"
-    seeds = "" if first.seeds is None else str(first.seeds)
+    seeds = str(first.seeds) if first.seeds is not None and first.seeds == second.seeds else ""
     return [where, str(first), str(second), _digits(first.score - second.score), seeds, "reported"]
 
 

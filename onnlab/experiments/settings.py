@@ -9,6 +9,16 @@ from typing import Any
 
 from onnlab.experiments.devices import PROCESSES
 from onnlab.experiments.parts import AUGMENTATIONS, FRONTS, KERNELS, NETWORKS, SOLVED, TASKS
+from onnlab.optics._check import one_of
+
+SCALES = ("chapter", "book", "full")
+"""``chapter``: the questions of the book in less than ten minutes on two cores, all experiments together, and
+without a download; ``book``: what the appendix shows, in hours; ``full``: the data of the articles, as far as
+they are public.
+
+Every experiment has each of them. A run is known by its settings alone, so no two scales of an experiment
+have settings in common.
+"""
 
 VERSION = 1
 """Of the recipe: raise it when the same settings come to mean another training; all runs are made anew."""
@@ -158,8 +168,8 @@ class Row:
             ("process", PROCESSES),
         ):
             value = getattr(self, what)
-            if value not in known and not (what in ("kernel", "process") and value is None):
-                raise ValueError(f"{what} must be one of {', '.join(map(repr, known))}, got {value!r}")
+            if value is not None or what not in ("kernel", "process"):
+                one_of(what, value, known)
         for what in ("epochs", "batch_size", "labels"):
             value = getattr(self, what)
             untrained = self.student is not None or self.network in SOLVED
@@ -167,13 +177,18 @@ class Row:
                 raise ValueError(f"{what} must be at least 1, got {value}")
         for what in ("learning_rates", "label_smoothings", "temperatures", "betas"):
             values = getattr(self, what)
-            if any(value < 0 for value in values) or len(set(values)) < len(values):
-                raise ValueError(f"{what} must be positive and different, got {values}")
-        if bool(self.learning_rates) != bool(self.epochs) or 0 in self.learning_rates:
+            plain = what == "label_smoothings"  # 0 leaves the labels as they are
+            if any(value < 0 or (value == 0 and not plain) for value in values):
+                raise ValueError(f"{what} must {'not be negative' if plain else 'be positive'}, got {values}")
+            if len(set(values)) < len(values):
+                raise ValueError(f"{what} must be different, got {values}")
+        if bool(self.learning_rates) != bool(self.epochs):
             raise ValueError(
-                "learning_rates must be positive, at least one if there are epochs, and none without, got "
+                "learning_rates must be at least one if there are epochs, and none without, got "
                 f"{self.learning_rates}"
             )
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha must be from 0 to 1, got {self.alpha}")
         if bool(self.temperatures) != (self.alpha is not None) or bool(self.betas) != (
             self.kernel is not None
         ):
@@ -191,9 +206,14 @@ class Row:
             raise ValueError(
                 f"network {self.network!r} must have 0 epochs, no teacher and no student: it is solved"
             )
-        self._check_student()
+        self._check_before()
 
-    def _check_student(self) -> None:
+    def _check_before(self) -> None:
+        if self.teacher is not None and self.teacher.data != self.data:
+            raise ValueError(
+                f"teacher must know the data of row {self.name!r} itself, {self.data!r}, "
+                f"got one of {self.teacher.data!r}"
+            )
         if (self.student is None) != (self.process is None):
             raise ValueError(
                 f"student and process must be given together, got process {self.process!r}; "
@@ -319,7 +339,7 @@ class Experiment:
     Raises
     ------
     ValueError
-        If two rows have the same settings, or a teacher or student is no row before.
+        If there is no such scale, two rows have the same settings, or a teacher or student is no row before.
     """
 
     name: str
@@ -328,6 +348,7 @@ class Experiment:
     pairs: tuple[tuple[Row, Row], ...] = ()
 
     def __post_init__(self) -> None:
+        one_of("scale", self.scale, SCALES)
         for index, row in enumerate(self.rows):
             for what in BEFORE:
                 other = getattr(row, what)

@@ -33,7 +33,7 @@ def test_an_interruption_is_no_traceback(folder, monkeypatch, capsys):
         (["export", "slm", "a", "b", "--pixel", "8e-6"], "--panel"),
         (
             ["export", "slm", "a", "b", "--pixel", "8e-6", "--panel", "1080"],
-            "--panel: invalid panel_size value",
+            "--panel: must be ROWSxCOLUMNS, such as 1080x1920, got '1080'",
         ),
         (["export", "layout", "a"], "out"),
         (["grade"], "submissions"),

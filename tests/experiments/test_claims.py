@@ -117,6 +117,8 @@ def test_a_claim_shows_the_article_and_then_what_the_lines_say() -> None:
     shown = f"| {mean:+.2f} ({low:+.2f} to {high:+.2f}) | {len(seeds)} | **{says}** |"
     assert shown.replace("-", "−") in line and "(#fig-results-ntkd-book-mnist-mini)" in line
     assert "| article, MNIST | 97.3 ± 0.6 | 95.9 ± 0.6 | +1.4 | 5 | reported |" in text
+    alone = claim_text(claim("fabrication"), claim_scores(ROOT / "results"))
+    assert "| article, MNIST | 97.3 ± 0.6 | 89.2 | +8.1 |  | reported |" in alone  # one number has no seeds
     assert "In the article, *NTKD* against *KD*. In our rows of `ntkd` and `segmentation`, *NTKD*" in text
 
 

@@ -70,6 +70,19 @@ def test_a_laser_pays_for_two_pictures_of_each_kernel() -> None:
     assert by_psfs.light == 0 and by_4f.energy - by_4f.light == pytest.approx(by_psfs.energy, rel=1e-12)
 
 
+def test_an_unknown_name_is_told() -> None:
+    for names, said in (
+        (("VGG", "mnist"), "network must be one of 'LeNet'"),
+        (("LeNet", "emnist"), "data must be one of 'mnist-mini'"),
+        (
+            ("Hybrid-8", "mnist", "garage"),
+            "process must be one of 'clean room', '4f laboratory', got 'garage'",
+        ),
+    ):
+        with pytest.raises(ValueError, match=said):
+            network_cost(*names)
+
+
 @pytest.mark.parametrize(("scale", "digits"), [("book", "mnist-mini"), ("full", "mnist")])
 def test_digits_alone_have_a_4f_row_and_its_laser_is_told(scale: str, digits: str) -> None:
     rows = consumers(scale)

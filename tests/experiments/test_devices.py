@@ -139,6 +139,8 @@ def test_a_segmenter_is_built_too_and_a_network_without_light_is_not(process: st
         assert device(segmenter, process, 0)(torch.rand(1, 1, 8, 8)).shape == (1, 2, 8, 8)
     with pytest.raises(TypeError, match="student must be a HybridClassifier or HybridSegmenter, got LeNet"):
         device(LeNet(), process, 0)
+    with pytest.raises(ValueError, match="process must be one of 'clean room', .*, got 'garage'"):
+        device(segmenter, "garage", 0)
 
 
 def test_all_processes_have_the_same_camera() -> None:

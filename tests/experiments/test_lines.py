@@ -113,10 +113,6 @@ def test_a_kill_while_a_line_is_written_leaves_the_file_as_it_was(
     assert [line["seed"] for line in read(path)] == [0, 1]
 
 
-def test_there_are_results() -> None:
-    assert RESULTS
-
-
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.name)
 def test_the_committed_results_are_whole_and_of_one_of_the_experiments(path: Path) -> None:
     lines = read(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onnlab.experiments import CONSUMPTIONS, EXPERIMENTS, REPORTED, findings, place, read, reported
+from onnlab.experiments import CONSUMPTIONS, REPORTED, findings, place, reported
 from onnlab.experiments.findings import beside_tables
 from onnlab.experiments.papers import CARS, DIGITS, OBJECTS
 from onnlab.experiments.report import readme_tables
@@ -127,7 +127,3 @@ def test_chapter_10_has_the_declared_energies() -> None:
     (source,) = (text for text in sources if text.startswith("published = "))
     typed = list(ast.literal_eval(ast.parse(source).body[0].value).values())
     assert typed == [(one.energy, one.capture, one.macs) for one in CONSUMPTIONS]
-
-
-def test_all_results_are_read() -> None:
-    assert all(read(RESULTS / f"{name}.jsonl") for name in EXPERIMENTS)

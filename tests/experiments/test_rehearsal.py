@@ -315,9 +315,15 @@ def test_a_line_of_a_rehearsal_is_checked(changes: dict, said: str) -> None:
         check_rehearsal({**line_of(TEACHER, 1.0), **changes})
 
 
-def test_rehearsals_are_made_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["reproduce", "sclc", "--rehearse", "--jobs", "2", "--out", str(tmp_path)]) == 1
-    assert "leave out --jobs" in capsys.readouterr().err and not list(tmp_path.iterdir())
+def test_rehearsals_are_made_one_after_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["reproduce", "sclc", "--rehearse", "--out", str(tmp_path)]
+    assert cli.main([*command, "--jobs", "2"]) == 1
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")  # as torchrun leaves it
+    assert cli.main(command) == 1
+    assert capsys.readouterr().err.count("leave out --jobs, --dask and torchrun") == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_devices_of_an_experiment_are_rehearsed(tmp_path: Path) -> None:

@@ -47,8 +47,19 @@ def test_no_run_belongs_to_two_scales(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_chapters_scale_needs_no_download(name: str) -> None:
-    assert {row.data for row in EXPERIMENTS[name]("chapter").rows} <= {"mnist-mini", "scenes-24"}
+def test_the_guide_names_what_needs_a_download(name: str) -> None:
+    chapter, book = ({row.data for row in EXPERIMENTS[name](scale).rows} for scale in ("chapter", "book"))
+    here = {"mnist-mini", "scenes-24"}
+    assert chapter <= here
+    guide = (RESULTS / "README.md").read_text(encoding="utf-8")
+    told = guide.partition("needs no network either, but for")[2].partition(". ")[0]
+    assert (f"`{name}`" in told) == (not book <= here)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_scale_that_is_not_there_is_told(name: str) -> None:
+    with pytest.raises(ValueError, match="scale must be one of 'chapter', 'book', 'full', got 'ful'"):
+        EXPERIMENTS[name]("ful")
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -183,7 +194,13 @@ def test_a_linear_student_is_linear_and_the_one_with_relu_is_not() -> None:
         ({"temperatures": (4.0,)}, "given together"),
         ({"temperatures": (4.0,), "alpha": 0.9}, "with a teacher"),
         ({"label_smoothings": (0.0, 0.0)}, "different"),
-        ({"label_smoothings": (-0.1,)}, "positive"),
+        ({"label_smoothings": (-0.1,)}, "label_smoothings must not be negative"),
+        ({"temperatures": (0.0,), "alpha": 0.9, "teacher": TEACHER}, "temperatures must be positive"),
+        ({"temperatures": (4.0,), "alpha": 7.0, "teacher": TEACHER}, "alpha must be from 0 to 1, got 7"),
+        (
+            {"temperatures": (4.0,), "alpha": 0.9, "teacher": replace(TEACHER, data="mnist")},
+            "teacher must know the data of row 'linear' itself, 'mnist-mini', got one of 'mnist'",
+        ),
         ({"teacher": TEACHER}, "temperatures or betas"),
         ({"betas": (1.0,)}, "betas and kernel"),
         ({"kernel": "plain", "betas": (1.0,)}, "with a teacher"),

@@ -10,15 +10,6 @@ from onnlab.experiments.catalogue.segmentation import segmentation
 from onnlab.experiments.catalogue.when_kd_helps import when_kd_helps
 from onnlab.experiments.settings import Experiment
 
-SCALES = ("chapter", "book", "full")
-"""``chapter``: the questions of the book in less than ten minutes on two cores, all experiments together, and
-without a download; ``book``: what the appendix shows, in hours; ``full``: the data of the articles, as far as
-they are public.
-
-Every experiment has each of them. A run is known by its settings alone, so no two scales of an experiment
-have settings in common.
-"""
-
 EXPERIMENTS: dict[str, Callable[[str], Experiment]] = {
     "sclc": sclc,
     "when-kd-helps": when_kd_helps,

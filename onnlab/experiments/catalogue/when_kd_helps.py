@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from onnlab.experiments.catalogue.rows import RATES, distilled
-from onnlab.experiments.settings import Experiment, Row
+from onnlab.experiments.settings import SCALES, Experiment, Row
+from onnlab.optics._check import one_of
 
 
 def when_kd_helps(scale: str) -> Experiment:
@@ -15,6 +16,7 @@ def when_kd_helps(scale: str) -> Experiment:
     validation split. At the chapter's scale there are few labels and all, none shifted, a smaller teacher,
     and two trials.
     """
+    one_of("scale", scale, SCALES)
     epochs = {
         "chapter": {300: 30, 6000: 4},
         "book": {500: 50, 1000: 35, 2000: 25, 6000: 10},
