@@ -9,9 +9,10 @@ from itertools import groupby
 from pathlib import Path
 
 import onnlab
+from onnlab.experiments.catalogue import EXPERIMENTS
 from onnlab.experiments.choice import chosen_trial, trial_runs
 from onnlab.experiments.lines import REHEARSALS, Line, read, read_rehearsals
-from onnlab.experiments.settings import Experiment, Row, Run, Trial, run_of
+from onnlab.experiments.settings import Experiment, Row, Run, Trial, any_run, run_of
 from onnlab.experiments.tables import group, group_of
 from onnlab.networks._text import columns
 
@@ -32,7 +33,7 @@ class Planned:
     runs : int
         All trials with seed 0, and the chosen one with each other seed.
     missing : int
-        How many of them are not in the file of results yet.
+        How many of them are not in the folder of results yet.
     seconds : float
         Of one run: the median over those of this row that were made; of a row that was only rehearsed, what
         the rehearsal says; NaN if there is neither.
@@ -89,10 +90,21 @@ def walk(experiment: Experiment, seeds: int, known: Mapping[str, Line]) -> Itera
         yield [run_of(row, chosen[row], seed, chosen.__getitem__) for seed in range(1, seeds) for row in made]
 
 
+def made_elsewhere(experiment: Experiment, folder: Path) -> dict[str, Line]:
+    """Return, by their keys, the finished runs of the other experiments in a folder of results.
+
+    Experiments share teachers and students: a run with the same settings is the same run.
+    """
+    others = (folder / f"{name}.jsonl" for name in EXPERIMENTS if name != experiment.name)
+    return {line["key"]: line for path in others for line in _whole(path)}
+
+
 def plan(
     experiment: Experiment, out: str | Path, *, seeds: int, device: str | None = None, shipped: Path = SHIPPED
 ) -> list[Planned]:
     """Return for each row of an experiment what :func:`run` would do. Nothing is trained.
+
+    What another experiment has made in that folder is not missing: :func:`run` takes it over.
 
     Parameters
     ----------
@@ -116,7 +128,7 @@ def plan(
     rehearsals = [_by_group(_on(device, read_rehearsals(folder / REHEARSALS))) for folder in folders]
     # The first that tells counts: runs before rehearsals, and of each those of this folder before the others.
     told = [*(_seconds(_on(device, lines)) for lines in whole), *map(_rehearsed, rehearsals)]
-    known = {line["key"]: line for line in whole[0]}
+    known = {**made_elsewhere(experiment, folders[0]), **{line["key"]: line for line in whole[0]}}
     found = Counter(one.row for runs in walk(experiment, seeds, known) for one in runs if one.key in known)
     planned = []
     for row in experiment.rows:
@@ -129,6 +141,14 @@ def plan(
         rehearsed = place is not None and place >= len(folders)
         planned.append(Planned(experiment, row, runs, runs - found[row], seconds, is_here, rehearsed, broken))
     return planned
+
+
+def distinct(planned: Sequence[Planned]) -> list[Planned]:
+    """Return what is planned, without the rows that an experiment before it shares: they are made once."""
+    first: dict[tuple[str, tuple[Trial, ...]], Planned] = {}
+    for one in planned:
+        first.setdefault((any_run(one.row).key, one.row.trials), one)
+    return list(first.values())
 
 
 def _whole(path: Path) -> list[Line]:
@@ -183,6 +203,7 @@ def format_plan(planned: Sequence[Planned]) -> str:
 
 def total(planned: Sequence[Planned]) -> str:
     """Return in sentences how many runs are missing, how long they take, and where that is known from."""
+    every, planned = planned, distinct(planned)
     needed = math.fsum(hours(one) for one in planned)
     guessed = math.fsum(hours(one) for one in planned if one.extrapolated)
     untold = [one for one in planned if math.isnan(one.seconds) and one.missing]
@@ -193,6 +214,8 @@ def total(planned: Sequence[Planned]) -> str:
         runs = sum(one.missing for one in untold if one.broken is broken)
         text += f", and {runs} runs of rows {what}" if runs else ""
     text += "."
+    if len(planned) < len(every):
+        text += " Rows that several experiments share count once."
     marks = "".join(map(_mark, planned))
     if "*" in marks:
         text += " Times marked * are extrapolated from a few batches, and count the scoring at the end, too."

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 
-from onnlab.experiments.plan import Planned
+from onnlab.experiments.plan import Planned, distinct
 from onnlab.experiments.settings import Row
 
 BESIDE = 1.0
@@ -22,7 +22,8 @@ class Progress:
     Parameters
     ----------
     planned : sequence of Planned
-        What is to be done. A row that was never timed is expected to take as long as the others on average.
+        What is to be done. A row that was never timed is expected to take as long as the others on average;
+        one that several experiments share is made once.
     clock : callable
         Tells the time in seconds.
     """
@@ -33,8 +34,9 @@ class Progress:
         self.weights = {
             one.row: BESIDE + (usual if math.isnan(one.seconds) else one.seconds) for one in planned
         }
-        self.runs = sum(one.missing for one in planned)
-        self.weight = math.fsum(one.missing * self.weights[one.row] for one in planned)
+        made = distinct(planned)
+        self.runs = sum(one.missing for one in made)
+        self.weight = math.fsum(one.missing * self.weights[one.row] for one in made)
         self.runs_done, self.weight_done = 0, 0.0
         self.clock, self.start = clock, clock()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnlab.distill.parallel import agreed, is_first
 from onnlab.experiments.lines import Line, append, check_copies, read, score
-from onnlab.experiments.plan import plan, walk
+from onnlab.experiments.plan import made_elsewhere, plan, walk
 from onnlab.experiments.progress import Progress, spoken
 from onnlab.experiments.runs.execution import execute, failed
 from onnlab.experiments.runs.training import Workspace
@@ -34,8 +34,9 @@ def run(
 
     Each run becomes a line of ``out/NAME.jsonl`` as soon as it is done. A run that fails does so too, with
     its traceback, and the others go on, even if it takes the process down that makes it; the next call tries
-    it again. Runs are recognised by the hash of their settings, so that what is there is never made twice.
-    Weights, and trainings that were interrupted, are kept in ``out/weights``.
+    it again. Runs are recognised by the hash of their settings, so that what is there is not made again, and
+    a run that another experiment has made in that folder becomes a line here, too. Weights, and trainings
+    that were interrupted, are kept in ``out/weights``.
 
     Parameters
     ----------
@@ -80,10 +81,11 @@ def run(
         with distributed.Client("tcp://HOST:PORT"), joblib.parallel_config(backend="dask"):
             run(experiment, "results")
 
-    Lines are written here alone. Weights are shared by the folder ``out``: a worker that does not see it
-    trains the teachers that it needs. Two processes that see it never train one network at a time: the second
-    one waits. On a cluster, a run that dies with its worker is made by another one; it has failed once
-    several have died of it.
+    Lines are written here alone, and read at the start: two calls at a time about one experiment in one
+    folder make runs twice, and of two lines the later one counts. Weights are shared by the folder ``out``: a
+    worker that does not see it trains the teachers that it needs. Two processes that see it never train one
+    network at a time: the second one waits. On a cluster, a run that dies with its worker is made by another
+    one; it has failed once several have died of it.
 
     In :func:`onnlab.distill.process_group` there is one run at a time, and all processes make it together.
     They must all see the folder ``out``. The first one writes the lines and reports.
@@ -97,18 +99,29 @@ def run(
     alone = jobs == 1 and sys.stderr.isatty()
     workspace = Workspace(folder / "weights", device, data_note, "one line" if alone else "lines")
     known = agreed({line["key"]: line for line in read(path)})
+    elsewhere = agreed(made_elsewhere(experiment, folder))
     mine: list[Run] = []
+
+    def keep(one: Run, made_of: Line) -> Line:
+        names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
+        line = {**made_of, **names}
+        check_copies([*known.values(), line])
+        if is_first():
+            append(path, line)
+        known[one.key] = line
+        return line
+
     for runs in walk(experiment, seeds, known):
         missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
+        for one in missing:
+            if one.key in elsewhere:
+                keep(one, elsewhere[one.key])
+        missing = [one for one in missing if one.key not in elsewhere]
         for one, result in hand_out(partial(execute, workspace=workspace), missing, jobs):
-            names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
             made_of = failed(one, workspace, result) if isinstance(result, Exception) else result
-            line = agreed({**names, **made_of})
-            check_copies([*known.values(), line])
+            line = keep(one, agreed(made_of))
             if is_first():
-                append(path, line)
                 report(f"{progress.done(one.row)} {_sentence(one, line)}")
-            known[one.key] = line
         mine += runs
     made = {one.row for one in mine}
     for row in experiment.rows:

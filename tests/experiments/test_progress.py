@@ -1,10 +1,12 @@
 """How far a plan is: counted, and estimated by what the runs are expected to cost."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from onnlab.experiments import Planned, Progress
+from onnlab.experiments.plan import distinct, total
 from onnlab.experiments.progress import BESIDE, spoken
 from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY
 
@@ -46,6 +48,17 @@ def test_a_row_that_was_never_timed_counts_as_the_others_do_on_average() -> None
     fresh = Progress(planned(teacher=math.nan, KD=math.nan), clock)
     clock.now += 7
     assert fresh.done(TEACHER) == "[1/4, about 21 s left]"
+
+
+def test_a_row_that_two_experiments_share_is_made_once() -> None:
+    other = replace(TINY, name="other", rows=(TEACHER,))
+    shared = [*planned(teacher=3600.0, KD=3600.0), Planned(other, TEACHER, 4, 2, 3600.0, here=True)]
+    assert [one.experiment.name for one in distinct(shared)] == ["tiny", "tiny"]
+    assert Progress(shared, Clock()).runs == 4
+    assert total(shared).startswith("4 runs are missing: 4.00 hours of one core.")
+    assert "share count once" in total(shared) and "share" not in total(shared[:2])
+    fewer = replace(TEACHER, learning_rates=TEACHER.learning_rates[:1])
+    assert len(distinct([*shared, replace(shared[0], row=fewer)])) == 3  # other trials
 
 
 def test_more_runs_than_were_planned_leave_no_time_below_zero() -> None:

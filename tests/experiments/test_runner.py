@@ -1,5 +1,6 @@
 """Running: only what is missing, teachers first, failures written down."""
 
+import json
 import os
 import re
 import signal
@@ -16,8 +17,20 @@ import pytest
 from joblib import parallel_config
 
 from onnlab import cli
-from onnlab.experiments import EXPERIMENTS, Experiment, LineError, Run, append, read, run, runner, tables_of
+from onnlab.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    LineError,
+    Run,
+    append,
+    plan,
+    read,
+    run,
+    runner,
+    tables_of,
+)
 from onnlab.experiments.cluster import ClusterError, on_cluster
+from onnlab.experiments.lines import FIELDS
 from onnlab.experiments.runs import execution, training
 from onnlab.experiments.runs.training import Workspace
 from tests.clusters import two_workers
@@ -129,6 +142,26 @@ def test_a_failed_run_is_written_down_and_the_others_go_on(
     lines = run(experiment, tmp_path, seeds=1, report=lambda text: None)
     assert all(line["error"] is None for line in lines) and len(read(tmp_path / FILE)) == 6
     assert len((tmp_path / FILE).read_text().splitlines()) == 10
+
+
+def test_what_another_experiment_has_made_is_taken_over(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs, mine = tmp_path / "ntkd.jsonl", Experiment("sclc", "book", (TEACHER, LINEAR))
+    theirs.write_bytes((finished / FILE).read_bytes())
+    assert [one.missing for one in plan(mine, tmp_path, seeds=2)] == [0, 0]
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "execute", lambda one, workspace: pytest.fail("made again"))
+        lines = run(mine, tmp_path, seeds=2, report=lambda text: None)
+    known = values(read(theirs))
+    assert len(lines) == 6 and all(known[key] == value for key, value in values(lines).items())
+    written = read(tmp_path / "sclc.jsonl")
+    assert written == lines and {(x["experiment"], x["scale"]) for x in lines} == {("sclc", "book")}
+
+    (tmp_path / "sclc.jsonl").unlink()
+    first = {name: value for name, value in read(theirs)[0].items() if name in FIELDS}
+    theirs.write_text(json.dumps({**first, "error": "RuntimeError: the light is off"}) + "\n")
+    assert [one.missing for one in plan(mine, tmp_path, seeds=2)] == [3, 3]  # a run that failed is none
 
 
 def test_students_of_a_teacher_that_failed_are_left_out(
