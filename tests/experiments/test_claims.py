@@ -24,7 +24,7 @@ from onnlab.experiments import (
     verdict,
 )
 from onnlab.experiments.findings import claim_scores, claim_text, figure_of, luck, verdicts_table
-from onnlab.experiments.papers import DIGITS, OBJECTS
+from onnlab.experiments.papers import DIGITS, MNIST, OBJECTS, PART
 from onnlab.experiments.tables import gain
 from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, lines_of
 
@@ -227,6 +227,10 @@ def test_what_the_page_says_of_the_rows() -> None:
     )
     gaps = [max(x.mean for x in f.values()) - min(x.mean for x in f.values()) for f in (digits, photographs)]
     assert gaps[0] < 0.01 < 0.1 < gaps[1]
+    for spot, missing in ((PART, True), (MNIST, False)):
+        places = [place("sclc", *spot, row) for row in ("twin, labels", "ReLU in pool, labels")]
+        left = gain(*map(scores(places, results).__getitem__, places))
+        assert left.clear == missing and 0 < left.mean < 0.005
     rows = (f"{name}, labels" for name in ("twin", "twin without BatchNorm", "linear"))
     places = [place("sclc", "full", "cifar10", row) for row in rows]
     whole, bare, linear = map(scores(places, results).__getitem__, places)

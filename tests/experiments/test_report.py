@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from onnlab.experiments import EXPERIMENTS, Experiment, Gain, Place, Trial, gain, read, tables_of
+from onnlab.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    Gain,
+    Place,
+    Trial,
+    gain,
+    read,
+    reported,
+    scores,
+    tables_of,
+)
+from onnlab.experiments.devices import PROCESSES
+from onnlab.experiments.papers import CARS, DIGITS, OBJECTS
 from onnlab.experiments.parts import TASKS
 from onnlab.experiments.report import (
     BEGIN,
@@ -248,6 +261,19 @@ def test_what_the_appendix_says_of_the_two_kinds_of_light():
         assert -0.01 < one.low < 0 < one.high < 0.01 and one.n < gains["clean room", name].n
 
 
+def test_what_the_appendix_says_of_devices_on_all_of_mnist():
+    """Labels bring most of the loss back; no other way differs from them, by a point at most."""
+    digits = part(EXPERIMENTS["compensation"]("full"), "mnist")
+    pairs = comparisons(digits, tables_of(digits, read(ROOT / "results/compensation.jsonl")))
+    gains = {(row.process, row.name, other.name): one for row, other, one in pairs}
+    for process in PROCESSES:
+        lost, back = gains[process, "as built", "as designed"], gains[process, "labels", "as built"]
+        assert lost.high < 0 < back.low and back.mean > -lost.mean / 2
+        for name in ("KD", "NTKD", "KD + NTKD"):
+            one = gains[process, name, "labels"]
+            assert -0.01 < one.low < 0 < one.high < 0.01
+
+
 def test_what_the_appendix_says_of_the_street_scenes():
     """Neither answers nor kernels differ clearly from masks; three seeds leave room for several points."""
     streets = part(EXPERIMENTS["segmentation"]("book"), "camvid-cars-60")
@@ -290,3 +316,25 @@ def test_what_the_book_says_of_few_labels_and_teachers_of_all_of_mnist():
     assert len(answers) == 6 and all(one.low > 0 and one.n == 3 for one in answers)
     twins = [one for scale in found for row, one in found[scale] if row.name == "KD, own twin"]
     assert len(twins) == 4 and all(one.low < 0 < one.mean for one in twins)
+
+
+def test_what_the_appendix_says_of_one_run_by_two_versions():
+    """Experiments share some runs, and have made them with code of different days."""
+    first, second = (
+        {line["key"]: line for line in read(ROOT / f"results/{name}.jsonl")}
+        for name in ("ntkd", "compensation")
+    )
+    pairs = [(first[key], second[key]) for key in first.keys() & second.keys()]
+    apart = [abs(one["test_accuracy"] - other["test_accuracy"]) for one, other in pairs]
+    assert all(one["commit"] != other["commit"] for one, other in pairs)
+    assert 0.0035 < max(apart) < 0.0045
+    text = (ROOT / "book/results.md").read_text(encoding="utf-8")
+    assert "made by two versions, has come out four tenths of a point apart" in text
+
+
+def test_what_the_appendix_says_of_the_spread_of_devices():
+    rows = ("back end tuned end to end", "back end tuned with NTKD")
+    for system, data in ((DIGITS, "mnist-mini"), (OBJECTS, "cifar10"), (CARS, "scenes-24")):
+        for theirs in (reported("table 4", system, row) for row in rows):
+            (ours,) = scores([p for p in theirs.beside if p.row.data == data], ROOT / "results").values()
+            assert (100 * ours.std > theirs.std) == (system != OBJECTS)
