@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from onnlab.experiments.catalogue.ntkd import SMALL
 from onnlab.experiments.papers import (
     CAMVID,
     CARS,
@@ -175,12 +176,12 @@ def _random(better: str, worse: str, *spots: tuple[str, str, int | None]) -> tup
 def _kernels(better: str, worse: str) -> tuple[Pair, ...]:
     """Digits with few labels and many, photographs, and pixels."""
     spots = [(*PART, 500), (*PART, 2000), (*PART, 6000), (*MNIST, None)]
-    spots += [(*SOME, 5000), (*SOME, None), (*CIFAR, None)]
+    spots += [(*SOME, 5000), (*CIFAR, None)]
     pixels = [(*SCENES, 40), (*STREETS, None), (*CAMVID, None)]
 
-    def pair(experiment: str, spot: tuple[str, str, int | None], plain: str) -> Pair:
+    def pair(experiment: str, spot: tuple[str, str, int | None], plain: str, mark: str = "") -> Pair:
         scale, data, labels = spot
-        first, second = (plain if row == "labels" else row for row in (better, worse))
+        first, second = (plain if row == "labels" else f"{row}{mark}" for row in (better, worse))
         return Pair(
             place(experiment, scale, data, first, labels=labels),
             place(experiment, scale, data, second, labels=labels),
@@ -188,6 +189,7 @@ def _kernels(better: str, worse: str) -> tuple[Pair, ...]:
 
     return (
         *(pair("ntkd", spot, "labels") for spot in spots),
+        pair("ntkd", (*CIFAR, None), "labels, 8 epochs", SMALL),
         *(pair("segmentation", spot, "masks") for spot in pixels),
     )
 

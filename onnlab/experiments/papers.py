@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from onnlab.experiments.catalogue.ntkd import SMALL
 from onnlab.experiments.places import Place, place
 
 SCLC, TANGENT = "xiang2022", "xiang2025"
@@ -117,8 +118,9 @@ def _digits(row: str) -> tuple[Place, ...]:
 
 
 def _objects(row: str) -> tuple[Place, ...]:
-    """Those that see all photographs, as their teacher."""
-    return _rows("ntkd", row, SOME, CIFAR, labels=None)
+    """Those that see few photographs, and those that see all of them, as their small teacher."""
+    name = "labels, 8 epochs" if row == "labels" else f"{row}{SMALL}"
+    return _rows("ntkd", row, SOME) + _rows("ntkd", name, CIFAR)
 
 
 def _random(kernels: str, *spots: tuple[str, str], labels: int | None = None) -> tuple[Place, ...]:
