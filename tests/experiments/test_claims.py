@@ -195,16 +195,29 @@ def test_without_lines_there_are_no_verdicts(tmp_path: Path) -> None:
 def test_what_the_page_says_of_the_rows() -> None:
     """Reasons that stand in held.md hold for the lines that are here."""
     results = ROOT / "results"
-    baselines = {
-        DIGITS: place("ntkd", "book", "mnist-mini", "labels", labels=6000),
-        OBJECTS: place("ntkd", "book", "cifar10", "labels", labels=5000),
-    }
-    found = scores(baselines.values(), results)
+    found = claim_scores(results, [claim("answers")])
     ahead = {
-        system: 100 * found[mine].mean - reported("table 3", system, "no transfer").score
-        for system, mine in baselines.items()
+        (pair.worse.row.data, pair.worse.row.labels, pair.worse.row.name): 100 * found[pair.worse].mean
+        - reported("table 3", DIGITS if "mnist" in pair.worse.row.data else OBJECTS, "no transfer").score
+        for pair in claim("answers").pairs
+        if pair.worse.experiment.name == "ntkd" and pair.worse in found
     }
-    assert ahead[DIGITS] > 0 and ahead[OBJECTS] < -5
+    digits = {labels: value for (data, labels, _), value in ahead.items() if "mnist" in data}
+    assert digits.keys() == {500, 2000, 6000, None}
+    assert all((value > 0) == (labels != 500) for labels, value in digits.items())
+    assert ahead["cifar10", 5000, "labels"] < -5 < -1.9 < ahead["cifar10", None, "labels, 8 epochs"] < 1.9
+    some, every = (
+        pair for pair in claim("answers").pairs if pair.better.row.data == "cifar10" and pair.better in found
+    )
+    assert (some.worse.row.labels, every.worse.row.labels) == (5000, None)
+    first, second = outcome(some, found), outcome(every, found)
+    assert first is not None and first.low > 0 and second is not None and not second.clear and second.n >= 3
+    teacher = place("ntkd", "full", "cifar10", "teacher, small teacher")
+    behind = (
+        reported("table 3", OBJECTS, "teacher: AlexNet").score
+        - 100 * scores([teacher], results)[teacher].mean
+    )
+    assert 6.5 < behind < 7.5
     student = claim("linear-student")
     _, mnist, photographs = student.pairs
     found = claim_scores(results, [student])
