@@ -48,7 +48,8 @@ def compensation(scale: str) -> Experiment:
         )
     else:
         digits = hybrid_row("mnist-mini", "Hybrid-8", 10)
-        objects = hybrid_row("cifar10", "Hybrid-16", 8, labels=10_000, augment="shift+flip", rates=SLOWER)
+        every = (*SLOWER, 1.2e-2, 2.4e-2)
+        objects = hybrid_row("cifar10", "Hybrid-16", 8, labels=10_000, augment="shift+flip", rates=every)
         scenes = pixel_row("scenes-24", labels=None, epochs=8)
         lenet = teacher_of(digits, "LeNet", epochs=12, augment="shift")
         cnn = teacher_of(objects, "SmallCNN-32", RATES[:1], labels=20_000, epochs=6)
