@@ -61,12 +61,12 @@ def readings(network: str, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("scale", SCALES)
 def test_kernels_are_frozen_where_a_row_says_random_and_each_row_has_as_many_trials(scale: str) -> None:
     experiment = random_kernels(scale)
-    networks = {row.network: row for row in experiment.rows}
-    for network, row in networks.items():
+    for row in experiment.rows:
+        network = row.network
         if network in SOLVED:
             assert (row.epochs, row.trials) == (0, (Trial(None),))
             continue
-        assert len(row.trials) == (1 if scale == "chapter" else 3)
+        assert len(row.trials) == (1 if scale == "chapter" else 5 if row.data == "cifar10" else 3)
         model = drawn(network, 0)
         assert is_frozen(model) == ("random" in row.name) == network.startswith("Random")
         counted = int(row.name.split(", ")[1].split()[0])
