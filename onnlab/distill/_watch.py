@@ -36,7 +36,7 @@ class Tap:
 
 
 class StandIns(TorchFunctionMode):
-    """Puts stand-ins for parameters in, wherever a torch function gets one.
+    """Puts stand-ins for parameters in, wherever a torch function gets one; refuses a model in training mode.
 
     ``functional_call`` does so in modules alone, not where a model keeps a parameter in a list of its own.
     """
@@ -48,6 +48,8 @@ class StandIns(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func in DROPOUTS or func is F.batch_norm or func is F.instance_norm:
+            _refuse_mixing(func, args, kwargs or {})
         stand_in = self._stand_in
         return self.call(
             func, tuple(map(stand_in, args)), {k: stand_in(v) for k, v in (kwargs or {}).items()}
@@ -76,8 +78,6 @@ class Watch(StandIns):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, and note it."""
-        if func in DROPOUTS or func is F.batch_norm or func is F.instance_norm:
-            _refuse_mixing(func, args, kwargs)
         self.normed |= func in NORMS
         output = (_scale_and_shift if func is F.batch_norm else func)(*args, **kwargs)
         if func in RULES:
@@ -132,7 +132,7 @@ def _scale_and_shift(
     return input * scale + shift
 
 
-def _refuse_mixing(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _refuse_mixing(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
     """Raise where images are not independent, or the result is random."""
     given = inspect.signature(func).bind(*args, **kwargs)
     given.apply_defaults()

@@ -151,6 +151,11 @@ def ntk_trace(
     Tensor
         One number, with a gradient.
 
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`ntk`, or if the scale is not positive.
+
     Notes
     -----
     Source: Wang et al. (2023), *NTK-SAP*, arXiv:2304.02840.
@@ -160,7 +165,8 @@ def ntk_trace(
     if finite_number("scale", scale) <= 0:
         raise ValueError(f"scale must be positive, got {scale}; 1e-3 is usual")
     named = {name: p for name, p in model.named_parameters() if p in weights}
-    before, total = model(x), x.new_zeros(())
+    with StandIns({}):
+        before, total = model(x), x.new_zeros(())
     for _ in range(samples):
         pushed = {
             name: p + scale * torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)

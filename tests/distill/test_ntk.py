@@ -326,6 +326,16 @@ def test_training_mode_is_refused() -> None:
     ntk(nn.Sequential(nn.Linear(2, 2), nn.Dropout()).eval(), torch.rand(2, 2))
 
 
+def test_training_mode_is_refused_for_the_trace_and_changes_nothing() -> None:
+    model = toy_model().train()
+    before = model[1].running_mean.clone()
+    with pytest.raises(ValueError, match="BatchNorm mixes the images"):
+        ntk_trace(model, torch.rand(2, 1, 6, 6), generator=Generator())
+    assert torch.equal(model[1].running_mean, before)
+    with pytest.raises(ValueError, match="is random"):
+        ntk_trace(nn.Sequential(nn.Linear(2, 2), nn.Dropout()), torch.rand(2, 2), generator=Generator())
+
+
 def test_an_input_overwritten_in_place_is_noticed() -> None:
     class Careless(nn.Module):
         def __init__(self):
