@@ -31,7 +31,8 @@ def ntkd_loss(
 
     where a hat stands for the kernel over its Frobenius norm, or over its trace. Both are sums over all pairs
     of images, not means, so that :math:`D` of two unit kernels is between 0 and 4 whatever the batch;
-    without normalisation it is the mean over the pairs.
+    without normalisation it is the mean over the pairs. A kernel that is zero, such as the centred one of a
+    network that answers all images alike, stays zero.
 
     With centring, :math:`HKH` takes the place of :math:`K`, where :math:`H = I - \frac1n 11^T`.
 
@@ -55,7 +56,8 @@ def ntkd_loss(
     Raises
     ------
     TypeError, ValueError
-        If the kernels are no square matrices of one size, or an option is unknown.
+        If the kernels are no square matrices of one size, of one image and to be centred, or an option is
+        unknown.
 
     Notes
     -----
@@ -73,13 +75,17 @@ def ntkd_loss(
             )
     student, teacher = K_student, K_teacher.detach()
     if centre:
+        if len(student) == 1:
+            raise ValueError(
+                "K_student must be of two images or more to be centred, which takes off what they have in "
+                "common, got (1, 1); use larger batches, or centre=False"
+            )
         student, teacher = _centred(student), _centred(teacher)
     if distance == "alignment":
         return 1 - F.cosine_similarity(student.flatten(), teacher.flatten(), dim=0, eps=1e-30)
     if normalise is None:
         return F.mse_loss(student, teacher)
-    size = torch.linalg.matrix_norm if normalise == "frobenius" else torch.trace
-    return (student / size(student) - teacher / size(teacher)).square().sum()
+    return (_scaled(student, normalise) - _scaled(teacher, normalise)).square().sum()
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,11 @@ class NTKD(Objective):
 
 def _centred(kernel: Tensor) -> Tensor:
     return kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+
+
+def _scaled(kernel: Tensor, normalise: str) -> Tensor:
+    size = torch.linalg.matrix_norm(kernel) if normalise == "frobenius" else torch.trace(kernel)
+    return kernel / torch.where(size == 0, 1.0, size)
 
 
 def _check_options(normalise: str | None, distance: str) -> None:

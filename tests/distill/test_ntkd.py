@@ -73,11 +73,27 @@ def test_the_teacher_gets_no_gradient() -> None:
     assert teacher.grad is None
 
 
+@pytest.mark.parametrize("options", [{}, {"normalise": "trace"}, {"distance": "alignment"}])
+def test_a_student_that_answers_all_images_alike_has_a_distance(options: dict) -> None:
+    student, teacher = torch.full((3, 3), 2.0, dtype=torch.float64, requires_grad=True), TEACHER
+    loss = ntkd_loss(student, teacher, **options)
+    centred = teacher - teacher.mean(0) - teacher.mean(1, keepdim=True) + teacher.mean()
+    by_trace = (centred / centred.trace()).square().sum().item()
+    assert loss.item() == pytest.approx(by_trace if "normalise" in options else 1.0)
+    loss.backward()
+    assert torch.isfinite(student.grad).all()
+
+
+def test_one_image_may_be_compared_without_centring() -> None:
+    assert ntkd_loss(STUDENT[:1, :1], TEACHER[:1, :1], centre=False) == 0
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "options", "said"),
     [
         (STUDENT[:2], TEACHER, {}, "K_student must be"),
         (STUDENT, TEACHER[:2, :2], {}, "K_teacher must be"),
+        (STUDENT[:1, :1], TEACHER[:1, :1], {}, "two images or more"),
         (STUDENT, TEACHER, {"normalise": "max"}, "'frobenius'"),
         (STUDENT, TEACHER, {"distance": "cosine"}, "'alignment'"),
     ],
