@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from onnlab.data import Dataset
+from onnlab.data import VOID, Dataset
 from onnlab.distill.objectives import Batch
 
 
@@ -57,6 +57,8 @@ GENTLER = "lower the learning rate, or give a clip"
 
 def diagnose(batch: Batch, loss: Tensor, step: int, epoch: int) -> str:
     """Tell what was the first to be NaN or infinite in a step, and what to do about it."""
+    if (batch.targets == VOID).all():
+        return f"step {step} (epoch {epoch}): all targets of the batch are void; leave such images out"
     named = list(batch.model.named_parameters())
     suspects = [
         ("the input", batch.images, "look at the images and at augment"),

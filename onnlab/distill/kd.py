@@ -52,7 +52,7 @@ def kd_loss(
     TypeError
         If a tensor is of the wrong type, or a setting is not a number.
     ValueError
-        If shapes do not match, a target is no class, or a setting is out of range.
+        If shapes do not match, a target is no class, all are void, or a setting is out of range.
 
     Notes
     -----
@@ -77,7 +77,7 @@ def kd_loss(
     # Not reduction="mean": that divides by the number of classes too.
     divergence = F.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim=1)
     if not targets.is_floating_point():
-        divergence = divergence[targets != VOID]
+        divergence = divergence[counted(targets)]
     soft = temperature**2 * divergence.mean()
     return alpha * soft + (1 - alpha) * F.cross_entropy(student, targets)
 
@@ -105,6 +105,16 @@ def checked_logits(logits: Tensor, targets: Tensor, name: str = "logits") -> Ten
         )
     _check_targets(targets, logits)
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def counted(targets: Tensor) -> Tensor:
+    """Return where targets are not void; raise if they all are, for a mean over nothing is no number."""
+    valid = targets != VOID
+    if not valid.any():
+        raise ValueError(
+            "targets must name a class somewhere, got VOID only; leave such images out, or use larger batches"
+        )
+    return valid
 
 
 def _check_targets(targets: Tensor, logits: Tensor) -> None:

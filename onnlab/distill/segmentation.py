@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from onnlab.data import VOID, Split
-from onnlab.distill.kd import checked_logits
+from onnlab.distill.kd import checked_logits, counted
 from onnlab.distill.objectives import Batch, Objective, inference
 from onnlab.optics._check import whole_number
 
@@ -37,7 +37,7 @@ def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Raises
     ------
     TypeError, ValueError
-        If shapes or types do not match, or a target is no class.
+        If shapes or types do not match, a target is no class, or all are void.
 
     Notes
     -----
@@ -46,7 +46,7 @@ def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     logits = checked_logits(logits, targets)
     if targets.is_floating_point():
         raise TypeError(f"targets must be int64 classes, got {targets.dtype}; leave out mixup")
-    valid = targets != VOID
+    valid = counted(targets)
     probabilities = logits.softmax(dim=1).movedim(1, -1)[valid]
     labels = nn.functional.one_hot(targets[valid], logits.shape[1]).to(probabilities)
     overlap, present = (probabilities * labels).sum(0), labels.sum(0)

@@ -188,12 +188,21 @@ def test_training_passes_over_void_pixels():
     assert segmentation_scores(model, split).accuracy == pytest.approx(history.best.validation_accuracy)
 
 
+def test_a_batch_of_void_pixels_is_named():
+    split = Split(torch.rand(2, 1, 4, 4), torch.full((2, 4, 4), VOID))
+    data = Dataset("void", split, split, split, ("dark", "bright"), "made here")
+    with pytest.raises(FloatingPointError, match="all targets of the batch are void"):
+        fit(nn.Conv2d(1, 2, 1), data, epochs=1, seed=0, progress=False)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda: dice_loss(noise(2, 3), torch.rand(2, 3)), TypeError, "leave out mixup"),
         (lambda: dice_loss(noise(2, 3), torch.tensor([0, 3])), ValueError, "targets must be from 0 to 2"),
         (lambda: dice_loss(noise(2, 3), torch.tensor([0, -1])), ValueError, "or VOID, got -1 to 0"),
+        (lambda: dice_loss(noise(2, 3), torch.tensor([VOID, VOID])), ValueError, "got VOID only"),
+        (lambda: kd_loss(noise(1, 3), noise(1, 3), torch.tensor([VOID])), ValueError, "got VOID only"),
         (lambda: confusion_matrix(Answers(), split_of(), batch_size=0), ValueError, "batch_size"),
     ],
 )
