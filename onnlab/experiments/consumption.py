@@ -13,7 +13,7 @@ from onnlab.experiments.devices import PROCESSES, in_light
 from onnlab.experiments.papers import CONSUMPTIONS
 from onnlab.experiments.parts import NETWORKS
 from onnlab.hardware import Constants, Cost, cost
-from onnlab.networks import FourFConvolution, HybridClassifier, HybridSegmenter
+from onnlab.networks import HybridClassifier, HybridSegmenter
 from onnlab.networks._text import columns, markdown_table
 from onnlab.optics._check import one_of
 
@@ -94,12 +94,9 @@ def network_cost(network: str, data: str, process: str = "clean room") -> Cost:
         model: nn.Module = NETWORKS[network](
             channels=channels, classes=classes, image_size=ny if ny == nx else (ny, nx)
         )
-    wavelength = None
     if isinstance(model, (HybridClassifier, HybridSegmenter)):
         model.optics = in_light(model.optics, PROCESSES[process].optics)
-        if isinstance(model.optics, FourFConvolution):
-            wavelength = model.optics.grid.wavelength
-    return cost(model, shape, wavelength=wavelength)
+    return cost(model, shape)
 
 
 def consumers(scale: str) -> list[Consumer]:

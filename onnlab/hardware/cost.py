@@ -9,6 +9,7 @@ from torch import nn
 
 from onnlab.hardware.constants import Constants
 from onnlab.hardware.operations import Operation, count_operations
+from onnlab.networks import FourFConvolution
 from onnlab.networks._text import columns
 from onnlab.optics._check import finite_number, one_of, positive_length
 
@@ -107,7 +108,7 @@ def cost(
         What the parts take.
     wavelength : float, optional
         Of a laser that lights the benches, in metres. Left out, the scene brings its own light, free of
-        charge. A :class:`~onnlab.networks.FourFConvolution` needs a laser: give the wavelength of its grid.
+        charge; but a :class:`~onnlab.networks.FourFConvolution` always has a laser, the one of its grid.
     parallel : bool
         All pictures of a bench lie side by side on one sensor and take one exposure, as behind an array of
         metasurfaces. Otherwise they are taken one after the other, as behind one mask that changes.
@@ -121,7 +122,8 @@ def cost(
     Raises
     ------
     TypeError, ValueError
-        If the model cannot be counted, or an argument is none of those above.
+        If the model cannot be counted, an argument is none of those above, or a 4f system is made for another
+        wavelength.
 
     Notes
     -----
@@ -160,21 +162,33 @@ def cost(
     shows = sum(step.shown > 0 for step in operations)
     macs = sum(step.macs for step in operations if step.where == "electronics")
     dose = photons_for_snr(c.snr, quantum_efficiency=c.quantum_efficiency, read_noise=c.read_noise)
-    quantum = 0.0
-    if wavelength is not None:
-        quantum = PLANCK * LIGHT_SPEED / positive_length("wavelength", wavelength)
+    laser = None if wavelength is None else positive_length("wavelength", wavelength)
+    lit = [step for step in benches if step.where == "light"]
+    quanta = sum(step.read * _photon_energy(model.get_submodule(step.name), laser) for step in lit)
     return Cost(
         operations,
         capture=exposures * c.frame + read * c.read,
         conversion=read * 2**c.bits * c.conversion_step,
         display=shown * c.write,
-        light=sum(s.read for s in benches if s.where == "light") * dose * quantum / c.light_efficiency,
+        light=quanta * dose / c.light_efficiency,
         computing=macs * c.mac,
         capture_time=exposures * c.exposure + read / c.read_rate,
         display_time=shows * c.show_time,
         computing_time=macs / c.mac_rate,
         photons=read * dose,
     )
+
+
+def _photon_energy(bench: nn.Module, laser: float | None) -> float:
+    """Joules of a photon of the laser that lights a bench; zero where the scene brings the light."""
+    own = next((m.grid.wavelength for m in bench.modules() if isinstance(m, FourFConvolution)), None)
+    if own and laser and not math.isclose(own, laser):
+        raise ValueError(
+            f"wavelength must be {own!r}, the one of the 4f system's grid, got {laser!r}; leave it out, or "
+            "make the optics for another wavelength"
+        )
+    wavelength = own or laser
+    return PLANCK * LIGHT_SPEED / wavelength if wavelength else 0.0
 
 
 def photons_for_snr(

@@ -10,6 +10,7 @@ from torch import nn
 
 from onnlab.hardware import Constants, cost, crossover, photons_for_snr
 from onnlab.networks import (
+    FourFConvolution,
     HybridClassifier,
     HybridSegmenter,
     IdealConvolution,
@@ -86,6 +87,28 @@ def test_a_laser_pays_for_its_photons():
     assert found.photons == pytest.approx(READ * 200)
     assert found.light == pytest.approx(READ * 200 * photon / 0.2, rel=2e-3)
     assert cost(hybrid(), (1, 28, 28), constants).light == 0.0
+
+
+def in_a_4f_system(wavelength):
+    return FourFConvolution(1, 8, 7, 28, pitch=8e-6, wavelength=wavelength, focal_length=0.1)
+
+
+def test_a_4f_system_has_a_laser_of_its_own_wavelength():
+    green, red = (cost(in_a_4f_system(w), (1, 28, 28)) for w in (500e-9, 1000e-9))
+    assert green.light == pytest.approx(2 * red.light) and red.light > 0
+    assert green == cost(in_a_4f_system(500e-9), (1, 28, 28), wavelength=500e-9)
+    assert green.light == pytest.approx(cost(hybrid(), (1, 28, 28), wavelength=500e-9).light)
+
+
+def test_each_bench_has_the_light_that_it_needs():
+    """A scene lights the PSFs of the coarse front end, a laser the masks of the other."""
+    fine = FourFConvolution(1, 8, 3, 28, pitch=8e-6, wavelength=500e-9, focal_length=0.1)
+    coarse = PSFConvolution(1, 4, 3, 14)
+    both = HybridSegmenter(fine, groups=(4, 4), coarse=coarse)
+    assert cost(both, (1, 28, 28)).light == pytest.approx(cost(fine, (1, 28, 28)).light)
+    lit = cost(both, (1, 28, 28), wavelength=500e-9).light
+    alone = cost(coarse, (1, 14, 14), wavelength=500e-9).light
+    assert lit == pytest.approx(cost(fine, (1, 28, 28)).light + alone)
 
 
 @pytest.mark.parametrize(("noise", "dark"), [(0.0, 0.0), (3.0, 0.0), (20.0, 7.0)])
@@ -231,6 +254,11 @@ def test_constants_are_fixed():
         (lambda: Constants(light_efficiency=2), ValueError, "light_efficiency must be at most 1"),
         (lambda: cost(LeNet(), (1, 28, 28), {"mac": 1}), TypeError, "constants must be Constants"),
         (lambda: cost(LeNet(), (1, 28, 28), wavelength=0.0), ValueError, "wavelength must be positive"),
+        (
+            lambda: cost(in_a_4f_system(500e-9), (1, 28, 28), wavelength=10e-6),
+            ValueError,
+            "wavelength must be 5e-07, the one of the 4f system's grid, got 1e-05",
+        ),
         (lambda: photons_for_snr(0.0), ValueError, "snr must be positive"),
         (lambda: photons_for_snr(1.0, quantum_efficiency=1.5), ValueError, "at most 1, got 1.5"),
         (lambda: photons_for_snr(1.0, read_noise=-1.0), ValueError, "must not be negative"),
