@@ -2,17 +2,17 @@
 
 from torch import Tensor
 
+from onnlab.optics._check import whole_number
+
 Size = tuple[int, int]
 
 
 def size(name: str, value: object, least: int = 1) -> Size:
     """Return ``value`` as a pair of whole numbers of at least ``least``; raise otherwise."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or any(isinstance(n, bool) or not isinstance(n, int) for n in pair):
+    if len(pair) != 2:
         raise TypeError(f"{name} must be one whole number or a pair of them, got {value!r}")
-    if min(pair) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
-    return pair
+    return whole_number(name, pair[0], least), whole_number(name, pair[1], least)
 
 
 def images(x: object, channels: int, image_size: Size) -> None:

@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Collection
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -45,9 +45,10 @@ def share(name: str, value: object) -> float:
 
 def finite_number(name: str, value: object, unit: str = "metres") -> float:
     """Return ``value`` as a float; raise unless it is one finite real number."""
-    if isinstance(value, Tensor) and value.ndim == 0 and not value.is_complex():
+    if isinstance(value, Tensor) and value.ndim == 0:
         value = value.item()
-    if isinstance(value, (bool, complex, str, Tensor)) or not hasattr(value, "__float__"):
+    several = getattr(value, "ndim", 0) > 0
+    if several or isinstance(value, (bool, complex, str)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be one real number ({unit}), got {value!r}; pass a float")
     number = float(value)
     if not math.isfinite(number):
@@ -57,9 +58,12 @@ def finite_number(name: str, value: object, unit: str = "metres") -> float:
 
 def whole_number(name: str, value: object, least: int = 1, most: float = math.inf) -> int:
     """Return ``value`` as an int; raise unless it is a whole number from ``least`` to ``most``."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}; pass an int")
-    number = operator.index(value)
     if not least <= number <= most:
         limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
         raise ValueError(f"{name} must be {limit}, got {number}; choose a number in that range")

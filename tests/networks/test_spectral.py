@@ -173,12 +173,22 @@ def test_gradients_and_few_images_move_the_crossing():
     assert fft_is_faster(16, (32, 64), (7, 7), **sizes)
 
 
+def test_a_size_may_come_from_numpy():
+    layer = SpectralConv2d(1, 1, np.int64(3), (np.int64(8), torch.tensor(9)))
+    assert (layer.kernel_size, layer.image_size) == ((3, 3), (8, 9))
+    assert all(type(n) is int for n in layer.kernel_size + layer.image_size)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
         (lambda: SpectralConv2d(0, 1, 3, 8), ValueError, "in_channels must be at least 1"),
         (lambda: SpectralConv2d(1, 1.5, 3, 8), TypeError, "out_channels must be a whole number"),
         (lambda: SpectralConv2d(1, 1, (3, 3, 3), 8), TypeError, "kernel_size must be one whole number"),
+        (lambda: SpectralConv2d(1, 1, 2.5, 8), TypeError, "kernel_size must be a whole number, got 2.5"),
+        (lambda: SpectralConv2d(1, 1, np.arange(3), 8), TypeError, "kernel_size must be a whole number"),
+        (lambda: SpectralConv2d(1, np.arange(2), 3, 8), TypeError, "out_channels must be a whole number"),
+        (lambda: SpectralConv2d(1, torch.tensor(1.5), 3, 8), TypeError, "out_channels must be a whole"),
         (lambda: SpectralConv2d(1, 1, 9, 8, 0), ValueError, "kernel_size must fit the padded image"),
         (lambda: SpectralConv2d(1, 1, 3, 8, "reflect"), ValueError, 'padding must be "same", "circular"'),
         (lambda: SpectralConv2d(1, 1, 3, 8, stride=2), ValueError, 'padding="same" needs stride 1'),

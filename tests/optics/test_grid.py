@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,8 +18,6 @@ def test_a_grid_is_frozen():
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8])
 def test_coordinates_match_numpy_frequencies(n):
-    import numpy as np
-
     grid = Grid((n, n + 1), (2e-6, 3e-6), 5e-7)
     assert grid.y[n // 2] == 0 and grid.fy[n // 2] == 0
     np.testing.assert_allclose(grid.fy, np.fft.fftshift(np.fft.fftfreq(n, 2e-6)))
@@ -70,6 +69,8 @@ def test_with_replaces_only_what_is_named():
         (((8, 8), float("nan"), 5e-7), ValueError, "pitch must be finite"),
         (((8, 8), (1e-6, 1e-6, 1e-6), 5e-7), TypeError, "pitch must be one length or a pair"),
         (((8, 8), "4um", 5e-7), TypeError, "pitch must be one real number"),
+        (((8, 8), np.array([1e-6, 1e-6]), 5e-7), TypeError, r"pitch must be one real number.*got array"),
+        (((8, 8), torch.tensor(1e-6j), 5e-7), TypeError, "pitch must be one real number"),
         (((8, 8), 1e-6, 0.0), ValueError, "wavelength must be positive"),
         (((8, 8), 1e-6, float("inf")), ValueError, "wavelength must be finite"),
         (((8, 8), 1e-6, None), TypeError, "wavelength must be one real number"),
@@ -78,6 +79,13 @@ def test_with_replaces_only_what_is_named():
 def test_bad_input_is_named(arguments, error, words):
     with pytest.raises(error, match=words):
         Grid(*arguments)
+
+
+@pytest.mark.parametrize(
+    "pitch", [np.float32(0.5), np.array(0.5), torch.tensor(0.5), torch.tensor(0.5, requires_grad=True)]
+)
+def test_a_number_may_come_as_a_scalar_of_numpy_or_torch(pitch):
+    assert Grid((8, 8), pitch, 5e-7) == Grid((8, 8), 0.5, 5e-7)
 
 
 def test_bad_distances_are_named():
