@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from onnlab.hardware import _planes as planes
 from onnlab.hardware.benches import Masks, PSFs, each, in_window
-from onnlab.optics._check import finite_number, intensity, not_negative, share, whole_number
+from onnlab.optics._check import finite_number, intensity, items, not_negative, share, whole_number
 
 
 class OpticalError:
@@ -45,19 +45,21 @@ class PhaseQuantisation(OpticalError):
     ----------
     levels : int or sequence of float
         How many even levels, from the phase 0; or the phases themselves in radians, such as those measured
-        on a modulator.
+        on a modulator, as a sequence, a 1-D array or a tensor.
     """
 
     levels: int | Sequence[float]
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, Sequence) and not isinstance(self.levels, str):
-            phases = tuple(finite_number("levels", phase, "radians") for phase in self.levels)
-            if not phases:
-                raise ValueError("levels must hold at least one phase, got none; give them in radians")
-            object.__setattr__(self, "levels", phases)
-        else:
+        phases = items(self.levels)
+        if phases == ():
+            raise ValueError("levels must hold at least one phase, got none; give them in radians")
+        levels = (
             whole_number("levels", self.levels)
+            if phases is None
+            else tuple(finite_number("levels", phase, "radians") for phase in phases)
+        )
+        object.__setattr__(self, "levels", levels)
 
     def on_masks(self, masks: Masks, generator: Generator) -> Masks:
         """Return the masks with their phases rounded."""

@@ -12,7 +12,7 @@ from onnlab.networks._check import Size
 from onnlab.networks._text import columns
 from onnlab.networks.optical import OpticalLayer
 from onnlab.networks.unet import Decoder
-from onnlab.optics._check import whole_number
+from onnlab.optics._check import whole_number, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class HybridClassifier(Hybrid):
         self.optics = optics
         self.pooled_size = rows, columns = _pooled(optics.output_size, whole_number("pool", pool))
         self.pool = nn.AvgPool2d(pool)
-        inner = [whole_number("hidden", n) for n in hidden]
-        sizes = [len(optics.weight) * rows * columns, *inner, whole_number("classes", classes)]
+        inputs = len(optics.weight) * rows * columns
+        sizes = [inputs, *whole_numbers("hidden", hidden), whole_number("classes", classes)]
         layers: list[nn.Module] = [nn.Flatten(), nn.Linear(sizes[0], sizes[1])]
         for before, after in pairwise(sizes[1:]):
             layers += [nn.ReLU(), nn.Linear(before, after)]
@@ -175,11 +175,11 @@ class HybridSegmenter(Hybrid):
     ) -> None:
         super().__init__()
         _check_optics(optics)
-        self.groups = [whole_number("groups", n) for n in groups]
+        self.groups = list(whole_numbers("groups", groups))
         if len(self.groups) < 2 or sum(self.groups) != len(optics.weight):
             raise ValueError(
                 f"groups must be at least two and share out all {len(optics.weight)} kernels of the optics, "
-                f"got {tuple(groups)}; make the optics with {sum(self.groups)} kernels"
+                f"got {tuple(self.groups)}; make the optics with {sum(self.groups)} kernels"
             )
         self.optics, self.coarse = optics, coarse
         self.pools = [2**level for level in range(len(self.groups))]

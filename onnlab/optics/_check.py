@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -68,6 +68,21 @@ def whole_number(name: str, value: object, least: int = 1, most: float = math.in
         limit = f"at least {least}" if most == math.inf else f"from {least} to {most}"
         raise ValueError(f"{name} must be {limit}, got {number}; choose a number in that range")
     return number
+
+
+def whole_numbers(name: str, values: object) -> tuple[int, ...]:
+    """Return ``values`` as a tuple of ints; raise unless they are a sequence of whole numbers from 1 on."""
+    found = items(values)
+    if found is None:
+        raise TypeError(f"{name} must be a sequence of whole numbers, got {values!r}; pass a tuple of ints")
+    return tuple(whole_number(name, value) for value in found)
+
+
+def items(values: object) -> tuple | None:
+    """Return what a sequence, an array or a tensor holds; None for one number or a text."""
+    if isinstance(values, str) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        return None
+    return tuple(values)
 
 
 def complex_field(u: object, grid: "Grid", name: str = "u") -> Tensor:

@@ -23,6 +23,7 @@ def tiny(side: int = 8, channels: int = 1) -> Dataset:
         ({"camera": "film"}, ValueError, "camera must be one of"),
         ({"noise": -1.0}, ValueError, "noise must not be negative"),
         ({"hidden": (0,)}, ValueError, "hidden must be at least 1"),
+        ({"hidden": 64}, TypeError, "hidden must be a sequence of whole numbers, got 64; pass a tuple"),
         ({"image_size": 10}, ValueError, "image_size must be a multiple of pool=4"),
     ],
 )

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -152,6 +153,15 @@ def test_the_gradient_of_rounding_goes_straight_through():
     torch.testing.assert_close(after, before)
 
 
+def test_measured_phases_may_come_as_an_array_or_a_tensor():
+    phases = [0.0, 1.0, 2.5, 4.0]
+    for levels in (np.array(phases), torch.tensor(phases), torch.tensor(phases, requires_grad=True)):
+        assert PhaseQuantisation(levels) == PhaseQuantisation(phases)
+    assert PhaseQuantisation(np.int64(4)) == PhaseQuantisation(torch.tensor(4)) == PhaseQuantisation(4)
+    four = (device("4f", PhaseQuantisation(levels)).masks().transmission for levels in (4, np.int64(4)))
+    assert torch.equal(*four)
+
+
 @pytest.mark.parametrize(("state", "left"), [(0, 0.7**2), (1, 1.0), (-1, 0.4**2)])
 def test_dead_pixels_take_their_share_of_the_amplitude(state, left):
     masks = device("4f", DeadPixels(0.3, state), weight=FLAT, size=32).masks().transmission
@@ -290,6 +300,7 @@ def test_a_kernel_of_one_sign_has_a_dark_psf_and_finite_gradients(error):
         (lambda: PhaseQuantisation(()), ValueError, "at least one phase"),
         (lambda: PhaseQuantisation(0), ValueError, "levels must be at least 1"),
         (lambda: PhaseQuantisation("8"), TypeError, "levels must be a whole number"),
+        (lambda: PhaseQuantisation(torch.zeros(2, 2)), TypeError, "levels must be one real number"),
         (lambda: PhaseNoise(-0.1), ValueError, "sigma must not be negative"),
         (lambda: DeadPixels(20), ValueError, "fraction must be from 0 to 1"),
         (lambda: DeadPixels(0.1, 2), ValueError, "state must be a transmission"),

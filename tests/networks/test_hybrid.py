@@ -108,6 +108,12 @@ def test_the_description_follows_the_optics():
             "28 x 28 pixels",
         ),
         (lambda: HybridClassifier(IdealConvolution(1, 8, 7, 28), hidden=(0,)), ValueError, "hidden must be"),
+        (
+            lambda: HybridClassifier(IdealConvolution(1, 8, 7, 28), hidden=64),
+            TypeError,
+            "hidden must be a seq",
+        ),
+        (lambda: HybridSegmenter(IdealConvolution(1, 8, 3, 8), groups=8), TypeError, "must be a sequence"),
         (lambda: HybridClassifier(IdealConvolution(1, 8, 7, 28), classes=1.5), TypeError, "classes must be"),
     ],
 )
