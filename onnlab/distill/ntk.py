@@ -297,7 +297,7 @@ def _checked(
                 f"parameters must name parts of the model that require gradients, got {prefix!r}; "
                 f"parts are {', '.join(known) or 'none'}"
             )
-        if finite_number(f"parameters[{prefix!r}]", weight, "") < 0:
+        if finite_number(f"parameters[{prefix!r}]", weight) < 0:
             raise ValueError(f"parameters[{prefix!r}] must not be negative, got {weight}")
         weights |= dict.fromkeys(found, float(weight))
     for name, p in named.items():

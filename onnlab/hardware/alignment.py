@@ -34,9 +34,9 @@ class LateralShift(OpticalError):
     spread: float = 0.0
 
     def __post_init__(self) -> None:
-        finite_number("dx", self.dx)
-        finite_number("dy", self.dy)
-        not_negative("spread", self.spread)
+        finite_number("dx", self.dx, "metres")
+        finite_number("dy", self.dy, "metres")
+        not_negative("spread", self.spread, "metres")
 
     def on_masks(self, masks: Masks, generator: Generator) -> Masks:
         """Return the masks, moved."""
@@ -167,7 +167,7 @@ class Defocus(OpticalError):
     distance: float
 
     def __post_init__(self) -> None:
-        finite_number("distance", self.distance)
+        finite_number("distance", self.distance, "metres")
 
     def on_masks(self, masks: Masks, generator: Generator) -> Masks:
         """Return the masks with the phase of the free space."""

@@ -111,7 +111,7 @@ class PhaseNoise(OpticalError):
 
     def __post_init__(self) -> None:
         not_negative("sigma", self.sigma, "radians")
-        not_negative("correlation_length", self.correlation_length)
+        not_negative("correlation_length", self.correlation_length, "metres")
 
     def on_masks(self, masks: Masks, generator: Generator) -> Masks:
         """Return the masks with phase errors."""

@@ -42,9 +42,9 @@ class WidthError(OpticalError):
     correlation_length: float = 0.0
 
     def __post_init__(self) -> None:
-        not_negative("sigma", self.sigma)
-        finite_number("bias", self.bias)
-        not_negative("correlation_length", self.correlation_length)
+        not_negative("sigma", self.sigma, "metres")
+        finite_number("bias", self.bias, "metres")
+        not_negative("correlation_length", self.correlation_length, "metres")
         if not isinstance(self.atoms, MetaAtoms):
             raise TypeError(
                 f"atoms must be MetaAtoms, got {type(self.atoms).__name__}; use MetaAtoms.silicon_nitride()"

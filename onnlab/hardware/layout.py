@@ -130,7 +130,7 @@ def kernel_layout(
     if len(sides) != 2:
         raise ValueError(f"kernel_size must be one length or (ky, kx) in metres, got {kernel_size!r}")
     ky, kx = (positive_length("kernel_size", side) for side in sides)
-    distance = finite_number("gap", gap)
+    distance = finite_number("gap", gap, "metres")
     if distance < 0:
         raise ValueError(f"gap must not be negative (metres), got {distance!r}; 0 lets kernels touch")
     rows, columns = (_sites(room, k, distance) for room, k in zip(size, (ky, kx), strict=True))

@@ -36,7 +36,7 @@ class WavelengthShift(OpticalError):
     shift: float
 
     def __post_init__(self) -> None:
-        finite_number("shift", self.shift)
+        finite_number("shift", self.shift, "metres")
 
     def on_masks(self, masks: Masks, generator: Generator) -> Masks:
         """Return the masks in the other light."""
@@ -75,7 +75,7 @@ class Bandwidth(OpticalError):
     colours: int = 5
 
     def __post_init__(self) -> None:
-        not_negative("width", self.width)
+        not_negative("width", self.width, "metres")
         whole_number("colours", self.colours)
 
     def _shifts(self) -> list[WavelengthShift]:

@@ -23,15 +23,15 @@ def positive_length(name: str, value: object, unit: str = "metres") -> float:
     """Return ``value`` as a float; raise unless it is a finite number above zero."""
     number = finite_number(name, value, unit)
     if number <= 0:
-        raise ValueError(f"{name} must be positive ({unit}), got {number!r}; give a size above zero")
+        raise ValueError(f"{name} must be positive{_in(unit)}, got {number!r}; give a size above zero")
     return number
 
 
-def not_negative(name: str, value: object, unit: str = "metres") -> float:
+def not_negative(name: str, value: object, unit: str = "") -> float:
     """Return ``value`` as a float; raise unless it is a finite number, zero or above."""
     number = finite_number(name, value, unit)
     if number < 0:
-        raise ValueError(f"{name} must not be negative ({unit}), got {number!r}; give 0 to leave it out")
+        raise ValueError(f"{name} must not be negative{_in(unit)}, got {number!r}; give 0 to leave it out")
     return number
 
 
@@ -43,17 +43,21 @@ def share(name: str, value: object) -> float:
     return number
 
 
-def finite_number(name: str, value: object, unit: str = "metres") -> float:
+def finite_number(name: str, value: object, unit: str = "") -> float:
     """Return ``value`` as a float; raise unless it is one finite real number."""
     if isinstance(value, Tensor) and value.ndim == 0:
         value = value.item()
     several = getattr(value, "ndim", 0) > 0
     if several or isinstance(value, (bool, complex, str)) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be one real number ({unit}), got {value!r}; pass a float")
+        raise TypeError(f"{name} must be one real number{_in(unit)}, got {value!r}; pass a float")
     number = float(value)
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite ({unit}), got {number!r}; check how it was computed")
+        raise ValueError(f"{name} must be finite{_in(unit)}, got {number!r}; check how it was computed")
     return number
+
+
+def _in(unit: str) -> str:
+    return f" ({unit})" if unit else ""
 
 
 def whole_number(name: str, value: object, least: int = 1, most: float = math.inf) -> int:

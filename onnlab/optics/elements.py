@@ -157,7 +157,7 @@ def spherical_wave(grid: Grid, z: float, dtype: torch.dtype = torch.complex64) -
     SamplingWarning
         If the wave front is too steep for the pitch at the edge of the window.
     """
-    z = _check.finite_number("z", z)
+    z = _check.finite_number("z", z, "metres")
     if z == 0:
         raise ValueError("z must not be zero: the source would lie in the plane; give a distance in metres")
     _warn_if_steep(grid, abs(z), "z")
@@ -192,7 +192,7 @@ def gaussian_beam(grid: Grid, waist: float, z: float = 0.0, dtype: torch.dtype =
     Source: Saleh & Teich, Fundamentals of Photonics, section 3.1, with the sign convention of this book.
     """
     waist = _check.positive_length("waist", waist)
-    z = _check.finite_number("z", z)
+    z = _check.finite_number("z", z, "metres")
     rayleigh = math.pi * waist**2 / grid.wavelength
     q = complex(z, -rayleigh)
     curvature = 1 / q
@@ -230,7 +230,7 @@ def thin_lens(grid: Grid, focal_length: float, dtype: torch.dtype = torch.comple
     -----
     Source: Goodman, Introduction to Fourier Optics, 3rd edition, equation 5-10.
     """
-    focal_length = _check.finite_number("focal_length", focal_length)
+    focal_length = _check.finite_number("focal_length", focal_length, "metres")
     if focal_length == 0:
         raise ValueError("focal_length must not be zero; give it in metres, negative for a diverging lens")
     _warn_if_steep(grid, abs(focal_length), "focal_length")

@@ -159,7 +159,7 @@ class Grid:
         -----
         Source: Matsushima & Shimobaba (2009), DOI 10.1364/OE.17.019662, equation 13.
         """
-        z = _check.finite_number("z", z)
+        z = _check.finite_number("z", z, "metres")
         height, width = self.extent
         return (
             1 / (self.wavelength * math.hypot(2 * z / height, 1)),

@@ -101,7 +101,7 @@ class Propagator(nn.Module):
     ) -> None:
         super().__init__()
         self.grid = grid
-        self.z = _check.finite_number("z", z)
+        self.z = _check.finite_number("z", z, "metres")
         # Recomputed in a moment from five numbers, so it has no place in a checkpoint.
         self.register_buffer("transfer", transfer_function(grid, z, method, pad, dtype), persistent=False)
 
@@ -137,7 +137,7 @@ def choose_method(grid: Grid, z: float, pad: bool = True) -> Choice:
     Choice
         Pair ``(method, reason)``.
     """
-    z = abs(_check.finite_number("z", z))
+    z = abs(_check.finite_number("z", z, "metres"))
     work = _work_grid(grid, pad)
     limit = work.critical_distance
     if z <= limit:
@@ -231,7 +231,7 @@ def transfer_function(
     _check.one_of("method", method, METHODS)
     if dtype not in _check.COMPLEX_DTYPES:
         raise TypeError(f"dtype must be torch.complex64 or torch.complex128, got {dtype}")
-    distance = _check.finite_number("z", z)
+    distance = _check.finite_number("z", z, "metres")
     work = _work_grid(grid, pad)
     chosen = choose_method(grid, distance, pad)
     if method == "angular_spectrum" and chosen.method != method:

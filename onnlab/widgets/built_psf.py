@@ -110,7 +110,9 @@ class BuiltPSF(Explorable):
         name, value = proposal["trait"].name, proposal["value"]
         if name == "levels":
             return whole_number(name, value, least=2)
-        return not_negative(name, value, "radians") if name == "noise" else finite_number(name, value)
+        if name == "noise":
+            return not_negative(name, value, "radians")
+        return finite_number(name, value, "metres")
 
     @traitlets.validate("shown")
     def _check_shown(self, proposal: dict) -> str:

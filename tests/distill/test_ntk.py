@@ -303,6 +303,11 @@ def test_the_trace_from_random_pushes() -> None:
     assert head.requires_grad and head < estimate
 
 
+def test_a_scale_of_pushes_has_no_unit() -> None:
+    with pytest.raises(ValueError, match="scale must be finite, got nan"):
+        ntk_trace(nn.Linear(2, 2), torch.rand(2, 2), scale=float("nan"), generator=Generator())
+
+
 def test_one_small_step_of_gradient_descent_moves_the_outputs_by_the_kernel() -> None:
     model, x, _ = made("perceptron")
     target = torch.randn(5, 3, dtype=torch.float64, generator=Generator().manual_seed(5))
@@ -361,6 +366,7 @@ def test_an_input_overwritten_in_place_is_noticed() -> None:
         ({"classes": "mean"}, ValueError, "'trace'"),
         ({"parameters": ["3"]}, ValueError, "parts are 0, 2"),
         ({"parameters": {"0": -1.0}}, ValueError, "must not be negative"),
+        ({"parameters": {"0": float("nan")}}, ValueError, r"parameters\['0'\] must be finite, got nan"),
         ({"parameters": []}, ValueError, "parameter"),
         ({"projections": 3}, ValueError, "smaller than the 3 outputs"),
         ({"projections": 1}, ValueError, "generator"),

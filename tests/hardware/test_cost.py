@@ -262,6 +262,12 @@ def test_constants_are_fixed():
         (lambda: photons_for_snr(0.0), ValueError, "snr must be positive"),
         (lambda: photons_for_snr(1.0, quantum_efficiency=1.5), ValueError, "at most 1, got 1.5"),
         (lambda: photons_for_snr(1.0, read_noise=-1.0), ValueError, "must not be negative"),
+        (
+            lambda: photons_for_snr(1.0, read_noise=math.nan),
+            ValueError,
+            r"finite \(electrons\), got nan",
+        ),
+        (lambda: photons_for_snr(1.0, dark_electrons="1"), TypeError, r"number \(electrons\), got"),
         (lambda: crossover(None, None, []), ValueError, "sizes must increase and hold at least one"),
         (lambda: crossover(None, None, [3, 2]), ValueError, "sizes must increase"),
         (lambda: crossover(None, None, [3], by="weight"), ValueError, "by must be one of"),
