@@ -1,6 +1,5 @@
 """Checks of training: of the arguments before it starts, and of the numbers while it runs."""
 
-import math
 from pathlib import Path
 
 import torch
@@ -8,14 +7,6 @@ from torch import Tensor, nn
 
 from onnlab.data import VOID, Dataset
 from onnlab.distill.objectives import Batch
-
-
-def above_zero(name: str, value: object) -> None:
-    """Raise unless ``value`` is a finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}; pass a float")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
 def model_and_data(model: object, data: object) -> None:

@@ -1,12 +1,11 @@
 """Knowledge distillation: the loss that compares a student's answers with a teacher's."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from onnlab.data import VOID
+from onnlab.optics._check import finite_number, share
 
 
 def kd_loss(
@@ -84,13 +83,9 @@ def kd_loss(
 
 def check_settings(temperature: float, alpha: float) -> None:
     """Raise unless the temperature is positive and ``alpha`` between 0 and 1."""
-    for name, value in (("temperature", temperature), ("alpha", alpha)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"{name} must be a number, got {value!r}; pass a float")
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be positive and finite, got {temperature}; 2 to 10 is usual")
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be from 0 to 1, got {alpha}; it is the share of the teacher")
+    if finite_number("temperature", temperature) <= 0:
+        raise ValueError(f"temperature must be positive, got {temperature}; 2 to 10 is usual")
+    share("alpha", alpha)
 
 
 def checked_logits(logits: Tensor, targets: Tensor, name: str = "logits") -> Tensor:

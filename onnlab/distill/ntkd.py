@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 from onnlab.distill.kd import checked_logits
 from onnlab.distill.ntk import ntk
 from onnlab.distill.objectives import Batch, Key, Objective, batch_key, eval_mode, recall
-from onnlab.optics._check import one_of, whole_number
+from onnlab.optics._check import not_negative, one_of, share, whole_number
 
 NORMALISATIONS = ("frobenius", "trace", None)
 DISTANCES = ("mse", "alignment")
@@ -148,12 +148,9 @@ class NTKD(Objective):
             raise TypeError(f"teacher must be a torch.nn.Module, got {type(self.teacher).__name__}")
         if not any(True for _ in self.teacher.parameters()):
             raise ValueError("teacher must have parameters, for its kernel is made of them, got none")
-        for name in ("beta", "alpha", "warm_up"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} must be a number, got {value!r}; pass a float")
-            if not 0 <= value < float("inf") or (name == "warm_up" and value > 1):
-                raise ValueError(f"{name} must not be negative, and warm_up not above 1, got {value}")
+        not_negative("beta", self.beta)
+        not_negative("alpha", self.alpha)
+        share("warm_up", self.warm_up)
         if self.projections is not None:
             whole_number("projections", self.projections)
         _check_options(self.normalise, self.distance)

@@ -21,7 +21,7 @@ from onnlab.distill.history import Epoch, History, Scores, best_of
 from onnlab.distill.kd import checked_logits
 from onnlab.distill.objectives import Batch, CrossEntropy, inference
 from onnlab.distill.parallel import average_gradients, is_first, rank, same_start, shared
-from onnlab.optics._check import whole_number
+from onnlab.optics._check import positive_length, whole_number
 
 
 def cosine(progress: float) -> float:
@@ -125,9 +125,8 @@ def fit(
     whole_number("epochs", epochs, 1)
     whole_number("seed", seed, 0, 2**32 - 1)
     whole_number("batch_size", batch_size, 1)
-    check.above_zero("learning_rate", learning_rate)
-    if clip is not None:
-        check.above_zero("clip", clip)
+    learning_rate = positive_length("learning_rate", learning_rate, "step size")
+    clip = None if clip is None else positive_length("clip", clip, "norm of the gradient")
     if keep not in ("best", "last"):
         raise ValueError(f"keep must be 'best' or 'last', got {keep!r}")
     file = Path(checkpoint) if checkpoint is not None else None

@@ -117,6 +117,11 @@ def test_probabilities_as_targets():
     torch.testing.assert_close(mixed, parts)
 
 
+def test_settings_may_come_from_numpy():
+    loss = kd_loss(STUDENT, TEACHER, LABELS, temperature=np.float32(4), alpha=np.float32(0.5))
+    torch.testing.assert_close(loss, kd_loss(STUDENT, TEACHER, LABELS, temperature=4.0, alpha=0.5))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -130,11 +135,11 @@ def test_probabilities_as_targets():
         ({"targets": torch.tensor([0, 2])}, ValueError, r"targets must have shape \(3,\)"),
         ({"targets": LABELS.int()}, TypeError, "targets must be int64 classes, got torch.int32"),
         ({"targets": LABELS.double()}, ValueError, r"targets must have shape \(3, 3\) if they are prob"),
-        ({"temperature": 0.0}, ValueError, "temperature must be positive and finite, got 0.0"),
-        ({"temperature": math.inf}, ValueError, "temperature must be positive and finite, got inf"),
-        ({"temperature": "hot"}, TypeError, "temperature must be a number, got 'hot'"),
+        ({"temperature": 0.0}, ValueError, "temperature must be positive, got 0.0"),
+        ({"temperature": math.inf}, ValueError, "temperature must be finite, got inf"),
+        ({"temperature": "hot"}, TypeError, "temperature must be one real number, got 'hot'"),
         ({"alpha": 1.1}, ValueError, "alpha must be from 0 to 1, got 1.1"),
-        ({"alpha": math.nan}, ValueError, "alpha must be from 0 to 1, got nan"),
+        ({"alpha": math.nan}, ValueError, "alpha must be finite"),
     ],
 )
 def test_errors_name_the_argument(change, error, message):

@@ -353,9 +353,9 @@ def test_progress_is_one_line_on_standard_error(capsys):
         ({"epochs": 1.5}, TypeError, "epochs must be a whole number, got 1.5"),
         ({"seed": -1}, ValueError, "seed must be from 0 to 4294967295, got -1"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
-        ({"learning_rate": 0.0}, ValueError, "learning_rate must be positive and finite, got 0.0"),
-        ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number"),
-        ({"clip": -1.0}, ValueError, "clip must be positive and finite"),
+        ({"learning_rate": 0.0}, ValueError, r"learning_rate must be positive \(step size\), got 0.0"),
+        ({"learning_rate": "fast"}, TypeError, "learning_rate must be one real number"),
+        ({"clip": -1.0}, ValueError, "clip must be positive"),
         ({"keep": "first"}, ValueError, "keep must be 'best' or 'last', got 'first'"),
         ({"checkpoint": "no/such/folder/run.pt"}, ValueError, "checkpoint must be a file in a folder that"),
         (

@@ -295,7 +295,7 @@ def test_answers_cross_both_ways() -> None:
         ({"images": 2 * torch.ones(3, 28, 28)}, "images must lie between 0 and 1"),
         ({"shown": 3}, "shown must be from 0 to 2, got 3"),
         ({"temperature": 0.0}, "temperature must be positive"),
-        ({"temperature": float("nan")}, "temperature must be positive"),
+        ({"temperature": float("nan")}, "temperature must be finite"),
     ],
 )
 def test_what_answers_refuse(change: dict[str, Any], words: str) -> None:
