@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, vmap
 from onnlab.distill._gram import Part, add_gradients, add_part
 from onnlab.distill._record import Record, record
 from onnlab.distill._watch import Names, StandIns
-from onnlab.optics._check import finite_number, one_of, whole_number
+from onnlab.optics._check import finite_number, not_negative, one_of, whole_number
 
 ENTRIES = 2**24  # gradient entries that are held at a time: 64 MiB in float32
 
@@ -284,6 +284,8 @@ def _checked(
                 "graph to follow; use torch.no_grad()"
             )
     one_of("classes", classes, ("trace", "full"))
+    if isinstance(parameters, str):
+        raise TypeError(f"parameters must be a sequence of names, got {parameters!r}; pass [{parameters!r}]")
     named = dict(model.named_parameters())
     wanted = parameters if isinstance(parameters, Mapping) else dict.fromkeys(parameters or [], 1.0)
     weights: dict[nn.Parameter, float] = {}
@@ -297,9 +299,7 @@ def _checked(
                 f"parameters must name parts of the model that require gradients, got {prefix!r}; "
                 f"parts are {', '.join(known) or 'none'}"
             )
-        if finite_number(f"parameters[{prefix!r}]", weight) < 0:
-            raise ValueError(f"parameters[{prefix!r}] must not be negative, got {weight}")
-        weights |= dict.fromkeys(found, float(weight))
+        weights |= dict.fromkeys(found, not_negative(f"parameters[{prefix!r}]", weight))
     for name, p in named.items():
         if p in weights and not p.is_floating_point():
             raise TypeError(

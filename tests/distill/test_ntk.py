@@ -368,6 +368,7 @@ def test_an_input_overwritten_in_place_is_noticed() -> None:
         ({"parameters": {"0": -1.0}}, ValueError, "must not be negative"),
         ({"parameters": {"0": float("nan")}}, ValueError, r"parameters\['0'\] must be finite, got nan"),
         ({"parameters": []}, ValueError, "parameter"),
+        ({"parameters": "0"}, TypeError, r"sequence of names, got '0'; pass \['0'\]"),
         ({"projections": 3}, ValueError, "smaller than the 3 outputs"),
         ({"projections": 1}, ValueError, "generator"),
         ({"projections": 1, "classes": "full"}, ValueError, "must be None"),
