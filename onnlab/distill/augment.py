@@ -91,7 +91,7 @@ def mixup(images: Tensor, targets: Tensor, generator: Generator, classes: int = 
     Raises
     ------
     ValueError
-        If the targets are not one class for each image.
+        If the targets are not one class for each image, or one is no class.
 
     Notes
     -----
@@ -102,6 +102,11 @@ def mixup(images: Tensor, targets: Tensor, generator: Generator, classes: int = 
         raise ValueError(
             f"targets must have shape (n,), one class for each image, got {tuple(targets.shape)}; "
             "use mixup once, and not with labels of pixels"
+        )
+    if ((targets < 0) | (targets >= classes)).any():
+        raise ValueError(
+            f"targets must be from 0 to {classes - 1}, got {targets.min().item()} to {targets.max().item()}; "
+            "give the number of classes: partial(mixup, classes=len(data.classes))"
         )
     share = torch.rand(len(images), generator=generator).to(images)
     partner = torch.randperm(len(images), generator=generator).to(images.device)

@@ -86,3 +86,5 @@ def test_errors():
             random_shift(images, torch.arange(4), seeded(), pixels=pixels)
     with pytest.raises(ValueError, match=r"targets must have shape \(n,\)"):
         mixup(images, torch.zeros(4, 5, 7).long(), seeded())
+    with pytest.raises(ValueError, match=r"targets must be from 0 to 9, got 9 to 12; .*classes=len"):
+        mixup(images, torch.arange(9, 13), seeded())
