@@ -68,7 +68,8 @@ def four_f_bench(
     mask : str
         Text above the mask.
     """
-    first, second = focal_length if isinstance(focal_length, tuple) else (focal_length, focal_length)
+    pair = focal_length if isinstance(focal_length, (tuple, list)) else (focal_length, focal_length)
+    first, second = pair
     return (
         Element("object", 0.0, "object"),
         Element("lens", first, "lens 1", first),

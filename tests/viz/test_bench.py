@@ -23,6 +23,7 @@ def test_four_f_positions():
     assert [e.position for e in four_f_bench(0.1)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
     bench = four_f_bench((0.05, 0.2), mask="edge filter")
     assert [e.position for e in bench] == pytest.approx([0, 0.05, 0.1, 0.3, 0.5])
+    assert four_f_bench([0.05, 0.2], mask="edge filter") == bench
     assert [e.kind for e in bench] == ["object", "lens", "mask", "lens", "camera"]
     assert bench[2].label == "edge filter"
 
