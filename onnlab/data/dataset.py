@@ -217,10 +217,7 @@ def stratified_indices(labels: Tensor, n: int, generator: torch.Generator) -> Te
     ValueError
         If ``n`` is below 1 or above ``m``.
     """
-    if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"n must be an integer, got {n!r}; use int(n)")
-    if not 1 <= n <= len(labels):
-        raise ValueError(f"n must be from 1 to {len(labels)}, the number of labels, got {n}; ask for fewer")
+    n = whole_number("n", n, 1, len(labels))
     counts = torch.bincount(labels)
     quota, remainder = counts * n // len(labels), counts * n % len(labels)
     left_over = n - int(quota.sum())

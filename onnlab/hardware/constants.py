@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from onnlab.optics._check import finite_number, positive_length, whole_number
+from onnlab.optics._check import efficiency, not_negative, positive_length, whole_number
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,8 @@ class Constants:
     def __post_init__(self) -> None:
         whole_number("bits", self.bits, 1, 24)
         for name in (field.name for field in fields(self) if field.name != "bits"):
-            number = finite_number(name, getattr(self, name), "SI units")
-            if number < 0:
-                raise ValueError(f"{name} must not be negative, got {number!r}; give 0 to leave it out")
-        for name in ("light_efficiency", "quantum_efficiency", "snr", "read_rate", "mac_rate"):
+            not_negative(name, getattr(self, name), "SI units")
+        for name in ("snr", "read_rate", "mac_rate"):
             positive_length(name, getattr(self, name), "SI units")
         for name in ("light_efficiency", "quantum_efficiency"):
-            if getattr(self, name) > 1:
-                raise ValueError(f"{name} must be at most 1, got {getattr(self, name)!r}; give a fraction")
+            efficiency(name, getattr(self, name))

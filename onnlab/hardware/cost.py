@@ -11,7 +11,7 @@ from onnlab.hardware.constants import Constants
 from onnlab.hardware.operations import Operation, count_operations
 from onnlab.networks import FourFConvolution
 from onnlab.networks._text import columns
-from onnlab.optics._check import not_negative, one_of, positive_length
+from onnlab.optics._check import efficiency, not_negative, one_of, positive_length
 
 PLANCK, LIGHT_SPEED = 6.62607015e-34, 299_792_458.0  # exact in the SI, J s and m/s
 
@@ -227,12 +227,10 @@ def photons_for_snr(
     :class:`onnlab.optics.Camera`.
     """
     ratio = positive_length("snr", snr, "a ratio")
-    efficiency = positive_length("quantum_efficiency", quantum_efficiency, "electrons per photon")
-    if efficiency > 1:
-        raise ValueError(f"quantum_efficiency must be at most 1, got {efficiency!r}; give a fraction")
+    eta = efficiency("quantum_efficiency", quantum_efficiency)
     noise = not_negative("read_noise", read_noise, "electrons")
     dark = not_negative("dark_electrons", dark_electrons, "electrons")
-    return (ratio**2 + math.sqrt(ratio**4 + 4 * ratio**2 * (dark + noise**2))) / (2 * efficiency)
+    return (ratio**2 + math.sqrt(ratio**4 + 4 * ratio**2 * (dark + noise**2))) / (2 * eta)
 
 
 def crossover(

@@ -12,7 +12,7 @@ from onnlab.hardware.atoms import MetaAtoms
 from onnlab.hardware.metasurface import Metasurface
 from onnlab.networks._check import Size, size
 from onnlab.optics import Grid, signed_kernel_pair, spherical_wave
-from onnlab.optics._check import finite_number, not_complex, one_of, positive_length, real_plane, whole_number
+from onnlab.optics._check import not_complex, not_negative, one_of, positive_length, real_plane, whole_number
 
 COMPARISONS = ("samples", "pixels")
 
@@ -211,9 +211,7 @@ def design_psf(
         )
     own = atoms.only(wavelengths)
     rate = positive_length("learning_rate", learning_rate, "share of the range of widths")
-    spread = finite_number("roughness", roughness, "share of the range of widths")
-    if spread < 0:
-        raise ValueError(f"roughness must be >= 0, got {roughness}; 0 starts from a smooth lens")
+    spread = not_negative("roughness", roughness, "share of the range of widths")
     blur = positive_length("pitch", pitch) * max(planes.shape[-2:])
     start = _blurred_lens(own, size("lattice", lattice), distance, blur)
     low, high = float(own.widths[0]), float(own.widths[-1])

@@ -10,7 +10,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from onnlab.data import Dataset, Split
 from onnlab.networks import HybridClassifier, IdealConvolution
 from onnlab.networks.optical import CAMERAS
-from onnlab.optics._check import finite_number, one_of, whole_number, whole_numbers
+from onnlab.optics._check import not_negative, one_of, whole_number, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,7 @@ class Device:
         for name in ("kernels", "kernel_size", "pool"):
             whole_number(name, getattr(self, name))
         one_of("camera", self.camera, CAMERAS)
-        if finite_number("noise", self.noise, "share of the root mean square reading") < 0:
-            raise ValueError(f"noise must not be negative, got {self.noise}; give 0 to leave it out")
+        not_negative("noise", self.noise, "share of the root mean square reading")
         object.__setattr__(self, "hidden", whole_numbers("hidden", self.hidden))
         if self.image_size is not None and whole_number("image_size", self.image_size) % self.pool:
             raise ValueError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onnlab.optics._check import finite_number, positive_length
+from onnlab.optics._check import not_negative, positive_length
 
 # Lengths are decimal numbers: 1.0 mm / 0.1 mm must be ten, whatever float64 makes of it.
 ROUNDING = 1e-9
@@ -130,9 +130,7 @@ def kernel_layout(
     if len(sides) != 2:
         raise ValueError(f"kernel_size must be one length or (ky, kx) in metres, got {kernel_size!r}")
     ky, kx = (positive_length("kernel_size", side) for side in sides)
-    distance = finite_number("gap", gap, "metres")
-    if distance < 0:
-        raise ValueError(f"gap must not be negative (metres), got {distance!r}; 0 lets kernels touch")
+    distance = not_negative("gap", gap, "metres")
     rows, columns = (_sites(room, k, distance) for room, k in zip(size, (ky, kx), strict=True))
     if not rows or not columns:
         raise ValueError(

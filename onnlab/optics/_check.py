@@ -43,6 +43,14 @@ def share(name: str, value: object) -> float:
     return number
 
 
+def efficiency(name: str, value: object) -> float:
+    """Return ``value`` as a float; raise unless it is a number above 0 and up to 1."""
+    number = positive_length(name, value, "share")
+    if number > 1:
+        raise ValueError(f"{name} must be at most 1, got {number!r}; give a share, not per cent")
+    return number
+
+
 def finite_number(name: str, value: object, unit: str = "") -> float:
     """Return ``value`` as a float; raise unless it is one finite real number."""
     if isinstance(value, Tensor) and value.ndim == 0:

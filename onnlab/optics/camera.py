@@ -91,14 +91,7 @@ class Camera(nn.Module):
         super().__init__()
         self.photons = _check.positive_length("photons", photons, "photons per sample at intensity 1")
         self.binning = _check.whole_number("binning", binning)
-        self.quantum_efficiency = _check.positive_length(
-            "quantum_efficiency", quantum_efficiency, "electrons per photon"
-        )
-        if self.quantum_efficiency > 1:
-            raise ValueError(
-                f"quantum_efficiency must be at most 1, got {quantum_efficiency!r}; "
-                "give a fraction, not per cent"
-            )
+        self.quantum_efficiency = _check.efficiency("quantum_efficiency", quantum_efficiency)
         self.dark_current = _check.not_negative("dark_current", dark_current, "electrons per second")
         self.exposure_time = _check.positive_length("exposure_time", exposure_time, "seconds")
         self.read_noise = _check.not_negative("read_noise", read_noise, "electrons")

@@ -53,10 +53,8 @@ def siemens_star(grid: Grid, spokes: int, radius: float, dtype: torch.dtype = to
     The wedges narrow towards the centre, so the radius at which they blur tells the resolution: at the
     radius :math:`r` one period measures :math:`2 \pi r` / ``spokes``.
     """
-    if isinstance(spokes, bool) or not isinstance(spokes, int) or spokes < 1:
-        raise ValueError(f"spokes must be an integer of at least 1, got {spokes!r}; 36 is usual")
     angle = torch.atan2(grid.y[:, None], grid.x)
-    wedges = torch.cos(spokes * angle) >= 0
+    wedges = torch.cos(_check.whole_number("spokes", spokes) * angle) >= 0
     return (wedges * _disc(grid, _check.positive_length("radius", radius))).to(dtype)
 
 

@@ -153,13 +153,13 @@ def test_left_over_places_go_to_the_largest_remainders():
 
 @pytest.mark.parametrize("n", [0, -1, 41])
 def test_subset_size_out_of_range(n):
-    with pytest.raises(ValueError, match=rf"n must be from 1 to 40, .* got {n}"):
+    with pytest.raises(ValueError, match=rf"n must be from 1 to 40, got {n}"):
         toy_split().subset(n, seed=0)
 
 
 @pytest.mark.parametrize("n", [2.5, "3", True])
 def test_subset_size_of_another_type(n):
-    with pytest.raises(TypeError, match="n must be an integer"):
+    with pytest.raises(TypeError, match="n must be a whole number"):
         toy_split().subset(n, seed=0)
 
 

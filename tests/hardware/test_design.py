@@ -218,7 +218,7 @@ def test_pixels_too_coarse_for_the_samples_warn():
         ({"oversampling": 4}, ValueError, "oversampling must be odd.*try 5"),
         ({"compare": "phases"}, ValueError, "compare must be one of"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
-        ({"roughness": -0.1}, ValueError, "roughness must be >= 0"),
+        ({"roughness": -0.1}, ValueError, "roughness must not be negative"),
         ({"learning_rate": 0.0}, ValueError, "learning_rate must be positive"),
         ({"lattice": 0}, ValueError, "lattice must be at least 1"),
         ({"distance": -1e-3}, ValueError, "distance must be positive"),
