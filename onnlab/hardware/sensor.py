@@ -8,6 +8,7 @@ from torch import Tensor
 
 from onnlab.optics import Grid, SamplingWarning, focal_field, fourier_grid, transfer_function
 from onnlab.optics._check import is_true, positive_length
+from onnlab.optics.imaging import squared_modulus
 
 # Rays that walk this many times as far sideways as the longest way to the window fade out; up to one they are
 # whole. Fading keeps what a sharp edge would spread over the window below a thousandth of the peak field.
@@ -24,10 +25,10 @@ def sensor_psf(
     """Return the PSF ``(..., *shape)`` of one colour for any transmission; see :meth:`Metasurface.psf`."""
     field, sensor = at_sensor(transmission, grid, distance, shape, pitch)
     _warn_if_coarse(grid, sensor, distance)
-    power = _power(transmission).sum((-2, -1), keepdim=True) * (grid.dy * grid.dx)
+    power = squared_modulus(transmission).sum((-2, -1), keepdim=True) * (grid.dy * grid.dx)
     if is_true((power == 0).any()):
         raise ValueError("aperture must let some light through, got zeros only; open it")
-    return _power(field) * (sensor.dy * sensor.dx) / power
+    return squared_modulus(field) * (sensor.dy * sensor.dx) / power
 
 
 def at_sensor(
@@ -111,10 +112,6 @@ def _kept(grid: Grid, sensor: Grid, work: Grid, distance: float) -> Tensor:
         walk = 2 * distance * sine.abs() / cosine / (here + there)
         kept = kept * torch.cos(math.pi / 2 * ((walk - 1) / (MARGIN - 1)).clamp(0, 1)).square()
     return kept
-
-
-def _power(field: Tensor) -> Tensor:
-    return field.real.square() + field.imag.square()
 
 
 def _warn_if_grating(grid: Grid, sensor: Grid, distance: float) -> None:

@@ -20,6 +20,7 @@ from onnlab.optics import (
     signed_kernel_pair,
 )
 from onnlab.optics._check import one_of, positive_length, whole_number
+from onnlab.optics.imaging import squared_modulus
 from onnlab.optics.propagation import fast_length
 
 CAMERAS = ("linear", "rectified", "square-law")
@@ -329,7 +330,7 @@ class FourFConvolution(OpticalLayer):
 
     def intensity(self, field: Tensor) -> Tensor:
         """Return what a camera sees of a field behind the masks, ``(batch, kernels, ny, nx)``: its square."""
-        return field.real.square() + field.imag.square()
+        return squared_modulus(field)
 
     def _field(self, x: Tensor) -> Tensor:
         """Lay out the channels in the input plane: ``(batch, 1, *grid.shape)``."""

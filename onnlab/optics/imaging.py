@@ -70,12 +70,12 @@ def psf(
     Source: Goodman, Introduction to Fourier Optics, 3rd edition, section 6.3.
     """
     pupil = _complex_pupil(pupil, grid)
-    energy = _power(pupil).sum(AXES, keepdim=True) * (grid.dy * grid.dx)
+    energy = squared_modulus(pupil).sum(AXES, keepdim=True) * (grid.dy * grid.dx)
     if _check.is_true((energy == 0).any()):
         raise ValueError("pupil must let some light through, got zeros only; check its size against the grid")
     field, grid_psf = _focal(pupil, grid, focal_length, shape, pitch)
     _warn_if_coarse(pupil, grid, grid_psf, focal_length)
-    return _power(field) * (grid_psf.dy * grid_psf.dx) / energy, grid_psf
+    return squared_modulus(field) * (grid_psf.dy * grid_psf.dx) / energy, grid_psf
 
 
 def polychromatic_psf(
@@ -287,14 +287,15 @@ def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
     return value.detach() + (surrogate - surrogate.detach())
 
 
+def squared_modulus(field: Tensor) -> Tensor:
+    """Return the intensity of a complex field: its squared modulus, of the same shape."""
+    return field.real.square() + field.imag.square()
+
+
 def _complex_pupil(pupil: Tensor, grid: Grid) -> Tensor:
     if isinstance(pupil, Tensor) and pupil.is_floating_point():
         pupil = torch.complex(pupil, torch.zeros_like(pupil))
     return _check.complex_field(pupil, grid, "pupil")
-
-
-def _power(field: Tensor) -> Tensor:
-    return field.real.square() + field.imag.square()
 
 
 def _focal(
@@ -312,7 +313,7 @@ def _focal(
 
 def _warn_if_coarse(pupil: Tensor, grid: Grid, grid_psf: Grid, focal_length: float) -> None:
     # The spectrum of the PSF is the autocorrelation of the pupil: twice as wide as the pupil.
-    power = _power(pupil.detach())
+    power = squared_modulus(pupil.detach())
     lit = power > DARK * power.amax(AXES, keepdim=True)
     limits = []
     for axis, size, step in zip(AXES, grid.shape, grid.pitch, strict=True):
