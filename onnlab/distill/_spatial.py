@@ -31,18 +31,12 @@ def in_space(model: nn.Module) -> Iterator[None]:
 
 def _spatial(module: nn.Module) -> dict[str, Callable[..., Tensor]]:
     if type(module) is SpectralConv2d and not module.free:
-        return {"forward": partial(_convolve, module)}
+        return {"forward": lambda x: module.convolve(x, module.bias)}
     if type(module) is SpectralStack and not any(getattr(layer, "free", False) for layer in module):
         return {"forward": partial(_run_stack, module)}
     if type(module) in (PSFConvolution, FourFConvolution) and module.sensor is None:
         return {"readings": partial(IdealConvolution.readings, module)}
     return {}
-
-
-def _convolve(layer: SpectralConv2d, x: Tensor) -> Tensor:
-    margins = (layer.before[1], layer.after[1], layer.before[0], layer.after[0])
-    padded = F.pad(x, margins, mode="circular" if layer.circular else "constant")
-    return F.conv2d(padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
 
 
 def _run_stack(stack: SpectralStack, x: Tensor) -> Tensor:

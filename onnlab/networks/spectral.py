@@ -155,10 +155,14 @@ class SpectralConv2d(nn.Module):
             rows, columns = ((n - 1) * s + 1 for n, s in zip(self.output_size, self.stride, strict=True))
             y = y[..., : rows : self.stride[0], : columns : self.stride[1]]
         else:
-            margins = (self.before[1], self.after[1], self.before[0], self.after[0])
-            padded = nn.functional.pad(x, margins, mode="circular" if self.circular else "constant")
-            y = nn.functional.conv2d(padded, self.weight, None, self.stride, 0, self.dilation, self.groups)
+            y = self.convolve(x)
         return y if self.bias is None else y + self.bias[:, None, None]
+
+    def convolve(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the same by ``conv2d``, with no bias but the one that is given; not for a free layer."""
+        margins = (self.before[1], self.after[1], self.before[0], self.after[0])
+        padded = nn.functional.pad(x, margins, mode="circular" if self.circular else "constant")
+        return nn.functional.conv2d(padded, self.weight, bias, self.stride, 0, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         """Describe the layer in ``print(model)``."""
