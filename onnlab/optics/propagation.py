@@ -295,7 +295,9 @@ def _angular_spectrum(
     kz = work.wavenumber * longitudinal.abs().sqrt()
     travels = longitudinal >= 0
     decay = torch.where(travels, 0.0, -kz * z)
-    amplitude = torch.where(decay <= _largest_gain(dtype), decay.exp(), 0.0)
+    gain = _largest_gain(dtype)
+    # A gradient goes through both branches of where(), and infinity times 0 is NaN.
+    amplitude = torch.where(decay <= gain, decay.clamp(max=gain).exp(), 0.0)
     if band_limited:
         limit_y, limit_x = work.band_limit(distance)
         reaches = ((fy / limit_y) ** 2 + (work.wavelength * fx) ** 2 <= 1) & (

@@ -182,22 +182,34 @@ def test_autograd_is_the_adjoint(dtype, limit, method, z):
     assert abs(inner(y, ax.detach()) - inner(adjoint, x.detach())) <= limit * abs(inner(y, ax.detach()))
 
 
-@pytest.mark.parametrize("method", ["angular_spectrum", "fresnel"])
-@pytest.mark.parametrize("start", [1e-3, 0.5])
-def test_gradient_to_the_distance(method, start):
-    grid = Grid((64, 64), 6e-6, WAVELENGTH)
-    u, target = gaussian_beam(grid, 60e-6, dtype=torch.complex128), random_field(grid.shape)
+def compare_slopes(u, grid, start, step, method, pad=True):
+    """The gradient to the distance, next to the finite difference."""
+    target = random_field(grid.shape, seed=2)
 
     def loss(z):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SamplingWarning)
-            return (propagate(u, grid, z, method) - target).abs().square().sum()
+            return (propagate(u, grid, z, method, pad) - target).abs().square().sum()
 
     z = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(loss(z), z)
-    step = 1e-10
     difference = (loss(start + step) - loss(start - step)) / (2 * step)
     assert float(slope) == pytest.approx(float(difference), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["angular_spectrum", "fresnel"])
+@pytest.mark.parametrize("start", [1e-3, 0.5])
+def test_gradient_to_the_distance(method, start):
+    grid = Grid((64, 64), 6e-6, WAVELENGTH)
+    compare_slopes(gaussian_beam(grid, 60e-6, dtype=torch.complex128), grid, start, 1e-10, method)
+
+
+@pytest.mark.parametrize("pad", [True, False])
+@pytest.mark.parametrize("start", [-3e-4, -2e-7, 2e-7])
+def test_gradient_to_the_distance_with_evanescent_waves(start, pad):
+    """Far back the waves that are given up would have grown beyond the largest number."""
+    grid = Grid((33, 40), 2e-7, WAVELENGTH)
+    compare_slopes(random_field(grid.shape, seed=1), grid, start, 1e-13, "angular_spectrum", pad)
 
 
 def test_batch_and_channels_are_fields_of_their_own():
