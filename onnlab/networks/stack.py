@@ -22,7 +22,8 @@ Layer = SpectralConv2d | SpectralPool2d
 class SpectralStack(nn.Sequential):
     r"""Spectral layers in a row that never leave the frequency domain: one transform pair for all.
 
-    The image is padded once, with room for the reach of all kernels together, and cropped once at the end.
+    The image is padded once, with room for the reach of all kernels together and for the result, and cropped
+    once at the end.
     What a layer throws over the border is therefore still there for the next one, as it is for light that
     passes several masks. Layers called one by one crop in between: they differ from the stack near the
     border, and agree inside. Circular layers have no border, and agree everywhere.
@@ -236,7 +237,9 @@ def _canvases(layers: tuple[Layer, ...], circular: bool) -> list[Size]:
             scales.append(scale)
         # A canvas shrinks like its image, so its size must be divisible as the image's is.
         step = math.lcm(*(scale.denominator for scale in scales))
-        room = size if circular else size + math.ceil(max(before, after))
+        # Zeros behind the image serve twice, and a result may be larger than the image.
+        result = layers[-1].output_size[axis] / scales[-1]
+        room = size if circular else math.ceil(max(size + before, size + after, result))
         full = step * math.ceil(Fraction(room, step)) if circular else step * fast_length(-(-room // step))
         axes.append([int(full * scale) for scale in scales])
     rows, columns = axes

@@ -29,15 +29,48 @@ def layer_by_layer(stack, x):
     return x
 
 
-def test_a_stack_convolves_on_a_canvas_without_borders():
-    sizes = [(2, 4, 5), (4, 4, (4, 3)), (4, 3, 7)]
-    stack = SpectralStack(*(SpectralConv2d(*s, (20, 21)) for s in sizes)).double()
-    x = noise(2, 2, 20, 21)
+def on_a_wide_canvas(stack, x):
+    """The layers one by one by conv2d, on a canvas without borders."""
     wide = pad(x, (20, 20, 20, 20))
     for layer in stack:
         (top, left), (bottom, right) = layer.before, layer.after
         wide = conv2d(pad(wide, (left, right, top, bottom)), layer.weight)
-    torch.testing.assert_close(stack(x), wide[..., 20:-20, 20:-20], rtol=0, atol=1e-12)
+    rows, columns = stack.output_size
+    return wide[..., 20 : 20 + rows, 20 : 20 + columns]
+
+
+def test_a_stack_convolves_on_a_canvas_without_borders():
+    sizes = [(2, 4, 5), (4, 4, (4, 3)), (4, 3, 7)]
+    stack = SpectralStack(*(SpectralConv2d(*s, (20, 21)) for s in sizes)).double()
+    x = noise(2, 2, 20, 21)
+    torch.testing.assert_close(stack(x), on_a_wide_canvas(stack, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "settings",  # kernel size and padding of each layer
+    [[(1, 1)], [(3, 4)], [(2, 2)], [((1, 3), (0, 5))], [(1, 2), (3, 4)], [(1, 4), (7, 0)], [(5, 0), (2, 6)]],
+    ids=str,
+)
+def test_padding_beyond_the_reach_of_the_kernels(settings):
+    layers, size = [], (8, 9)
+    for kernel, padding in settings:
+        layers.append(SpectralConv2d(1, 1, kernel, size, padding).double())
+        size = layers[-1].output_size
+    stack, x = SpectralStack(*layers), noise(2, 1, 8, 9)
+    expected = on_a_wide_canvas(stack, x)
+    assert expected.shape[-2:] == size
+    torch.testing.assert_close(stack(x), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(merge(stack)(x), expected, rtol=0, atol=1e-12)
+
+
+def test_a_result_larger_than_the_image_behind_a_pool():
+    stack = SpectralStack(SpectralPool2d((8, 9), (4, 6)), SpectralConv2d(1, 2, 1, (4, 6), 3)).double()
+    x = noise(2, 1, 8, 9)
+    y = stack(x)
+    assert y.shape[-2:] == merge(stack)(x).shape[-2:] == stack.output_size == (10, 12)
+    wide = pad(x, (0, stack.canvases[0][1] - 9, 0, stack.canvases[0][0] - 8))
+    pooled = SpectralPool2d(stack.canvases[0], stack.canvases[1])(wide).roll((3, 3), (-2, -1))
+    torch.testing.assert_close(y, stack[1].weight[:, 0] * pooled[..., :10, :12], rtol=0, atol=1e-12)
 
 
 def test_valid_convolutions_have_no_border_to_differ_at():
