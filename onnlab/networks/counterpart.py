@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ ACTIVATIONS = (
     nn.Tanh, nn.Sigmoid, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Softplus, nn.Softsign, nn.LogSigmoid,
 )  # fmt: skip
 POOLS = ("spectral", "average")
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def linear_counterpart(
     Raises
     ------
     TypeError
-        If a layer has no linear counterpart, or the model is no chain of layers.
+        If a layer has no linear counterpart, the model is no chain of layers, or without ``copy_weights`` a
+        part of the head has no ``reset_parameters`` to draw fresh ones.
     ValueError
         If an option is unknown, or a layer does not fit the images.
 
@@ -130,7 +134,7 @@ def linear_counterpart(
         for name, layer in chain[:cut]:
             front.add(name, layer)
     table = [*front.rows, *(Row(name, _short(layer), "kept") for name, layer in chain[cut:])]
-    head = nn.Sequential(*(_copy(layer, copy_weights) for _, layer in chain[cut:]))
+    head = nn.Sequential(*(copied(layer, copy_weights) for _, layer in chain[cut:]))
     layers = front.layers if borders == "crop" else _join(front.layers)
     return LinearCounterpart(nn.Sequential(*layers), head, tuple(table))
 
@@ -157,12 +161,12 @@ class _FrontEnd:
                 self.layers.append(nn.ReLU())
                 self.rows.append(Row(name, "", "ReLU behind the pool"))
         elif isinstance(layer, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
-            self._append(name, layer, _copy(layer))
+            self._append(name, layer, copied(layer))
             self.image_size = _output_size(layer, self.image_size)
         elif isinstance(layer, nn.BatchNorm2d):
             self._fold(name, layer)
         elif isinstance(layer, (nn.Dropout, nn.Dropout2d, nn.Identity)):
-            self.layers.append(_copy(layer))
+            self.layers.append(copied(layer))
             self.rows.append(Row(name, _short(layer), "kept"))
         else:
             raise TypeError(
@@ -296,12 +300,28 @@ def _join(layers: list[nn.Module]) -> list[nn.Module]:
     return joined
 
 
-def _copy(layer: nn.Module, weights: bool = True) -> nn.Module:
-    new = deepcopy(layer)
-    reset = getattr(new, "reset_parameters", None)
-    if not weights and callable(reset):
+def copied(module: Module, weights: bool = True) -> Module:
+    """Return a copy of a module, with its weights or with fresh ones, by torch's global generator.
+
+    Raises
+    ------
+    TypeError
+        If a part of it has parameters of its own and no method to draw fresh ones.
+    """
+    new = deepcopy(module)
+    return new if weights else new.apply(_reset)
+
+
+def _reset(module: nn.Module) -> None:
+    reset = getattr(module, "reset_parameters", None)
+    if callable(reset):
         reset()
-    return new
+    elif next(module.parameters(recurse=False), None) is not None:
+        raise TypeError(
+            "copy_weights=False needs fresh parameters, but the model has some in a "
+            f"{type(module).__name__} without reset_parameters(); give it that method, which draws them, "
+            "or set copy_weights=True"
+        )
 
 
 def _output_size(layer: nn.Module, image_size: Size) -> Size:

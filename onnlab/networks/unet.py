@@ -1,13 +1,12 @@
 """U-Net, the teacher of segmentation, and its form with a linear encoder."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from onnlab.networks.counterpart import Row, describe_rows, linear_counterpart
+from onnlab.networks.counterpart import Row, copied, describe_rows, linear_counterpart
 from onnlab.optics._check import whole_number
 
 
@@ -190,12 +189,7 @@ def linear_unet(
         table += [Row(f"{index}.{row.name}", row.before, row.after) for row in part.table]
         with torch.no_grad():
             image = part.features(image)
-    decoder = deepcopy(model.decoder)
-    if not copy_weights:
-        for layer in decoder.modules():
-            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
-                layer.reset_parameters()
-    return LinearUNet(levels, decoder, tuple(table))
+    return LinearUNet(levels, copied(model.decoder, copy_weights), tuple(table))
 
 
 def _convolutions(widths: Sequence[int]) -> nn.Sequential:

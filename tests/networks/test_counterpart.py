@@ -161,6 +161,39 @@ def test_fresh_weights():
     assert not torch.equal(student.head[1].weight, model.classifier[1].weight)
 
 
+class Head(nn.Module):
+    """What a user may put behind the Flatten: layers within, and perhaps a parameter of its own."""
+
+    def __init__(self, scale=False):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.BatchNorm1d(72), nn.Linear(72, 3)])
+        if scale:
+            self.scale = nn.Parameter(torch.ones(3))
+
+
+class HeadThatResets(Head):
+    def reset_parameters(self):
+        nn.init.zeros_(self.scale)
+
+
+def with_head(head):
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), head)
+
+
+def test_fresh_weights_within_a_head_of_your_own():
+    model = with_head(HeadThatResets(scale=True))
+    before = copy.deepcopy(model.state_dict())
+    norm = model[3].layers[0]
+    norm(torch.rand(5, 72))
+    torch.manual_seed(0)
+    head = linear_counterpart(model, (1, 8, 8), copy_weights=False).head[1]
+    torch.manual_seed(0)
+    SpectralConv2d(1, 2, 3, 8, bias=True)  # drawn before the head is
+    torch.testing.assert_close(head.layers[1].weight, nn.Linear(72, 3).weight, rtol=0, atol=0)
+    assert not head.layers[0].running_mean.any() and not head.scale.any()
+    assert norm.running_mean.any() and torch.equal(model[3].scale, before["3.scale"])
+
+
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
@@ -188,6 +221,11 @@ def test_fresh_weights():
             lambda: linear_counterpart(CIRCULAR, (1, 8, 8)),
             TypeError,
             "pads less than a whole turn",
+        ),
+        (
+            lambda: linear_counterpart(with_head(Head(scale=True)), (1, 8, 8), copy_weights=False),
+            TypeError,
+            "parameters.*in a Head without reset_parameters.*or set copy_weights=True",
         ),
         (lambda: linear_counterpart(nn.Bilinear(1, 1, 1), (1, 8, 8)), TypeError, "model must be a Seq"),
         (lambda: linear_counterpart(LeNet(), (28, 28)), ValueError, "input_shape must be"),
