@@ -181,7 +181,7 @@ class _FrontEnd:
             self.image_size = new.output_size
 
     def _convolution(self, name: str, layer: nn.Conv2d) -> SpectralConv2d:
-        padding: str | int | Size = "same" if layer.padding == "same" else _pair(layer.padding)
+        padding: str | int | Size
         if layer.padding_mode == "circular":
             padding = "circular"
         elif layer.padding_mode != "zeros":
@@ -189,6 +189,10 @@ class _FrontEnd:
                 f"layer {name!r} pads by {layer.padding_mode!r}, which no transfer function does; "
                 'use padding_mode="zeros" or "circular"'
             )
+        elif isinstance(layer.padding, str):
+            padding = "same" if layer.padding == "same" else 0
+        else:
+            padding = _pair(layer.padding)
         new = SpectralConv2d(
             layer.in_channels,
             layer.out_channels,

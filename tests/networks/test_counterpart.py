@@ -142,6 +142,12 @@ def test_circular_padding_stays_circular():
     torch.testing.assert_close(linear_counterpart(model, (1, 9, 8))(x), model[0](x))
 
 
+def test_valid_padding_is_none():
+    model = nn.Sequential(nn.Conv2d(1, 2, (4, 3), padding="valid"), nn.ReLU()).double()
+    x = noise(2, 1, 9, 8)
+    torch.testing.assert_close(linear_counterpart(model, (1, 9, 8))(x), model[0](x))
+
+
 def test_the_model_is_left_alone():
     model = with_statistics(SmallCNN(width=4))
     before = copy.deepcopy(model.state_dict())
