@@ -228,9 +228,7 @@ class _FrontEnd:
         return new
 
     def _fold(self, name: str, layer: nn.BatchNorm2d) -> None:
-        # A spectral pool keeps constants: what BatchNorm does behind it can be done before it.
-        passed = (nn.Dropout, nn.Dropout2d, nn.Identity, SpectralPool2d)
-        previous = next((m for m in reversed(self.layers) if not isinstance(m, passed)), None)
+        previous = next((m for m in reversed(self.layers) if not _keeps_constants(m)), None)
         mean, variance = layer.running_mean, layer.running_var
         if not isinstance(previous, SpectralConv2d) or mean is None or variance is None:
             raise TypeError(
@@ -278,6 +276,14 @@ def _chain(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
         f"{type(model).__name__} with {sorted(parts)}; put its layers into nn.Sequential, in the order in "
         "which they act"
     )
+
+
+def _keeps_constants(layer: nn.Module) -> bool:
+    """Tell whether a layer keeps constants: then what BatchNorm does behind it can be done before it."""
+    if isinstance(layer, nn.AvgPool2d):
+        counts_zeros = layer.count_include_pad and layer.padding not in (0, (0, 0))
+        return layer.divisor_override is None and not counts_zeros
+    return isinstance(layer, (nn.Dropout, nn.Dropout2d, nn.Identity, nn.AdaptiveAvgPool2d, SpectralPool2d))
 
 
 def _join(layers: list[nn.Module]) -> list[nn.Module]:

@@ -119,6 +119,39 @@ def test_batchnorm_behind_a_pool_is_folded_too():
     torch.testing.assert_close(student(x), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(2),
+        nn.AvgPool2d(3, 2, (1, 0), count_include_pad=False),
+        nn.AvgPool2d(3, ceil_mode=True),
+        nn.AdaptiveAvgPool2d((3, 5)),
+    ],
+    ids=str,
+)
+def test_batchnorm_behind_an_average_is_folded_too(pool):
+    model = with_statistics(nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), pool, nn.BatchNorm2d(3)))
+    x = noise(2, 1, 8, 8)
+    student = linear_counterpart(model, (1, 8, 8))
+    torch.testing.assert_close(student(x), model(x), rtol=0, atol=1e-12)
+
+
+def test_batchnorm_behind_the_average_in_place_of_a_max_pool():
+    layers = [nn.Conv2d(1, 3, 3, padding=1), nn.MaxPool2d(3, 2, padding=1), nn.BatchNorm2d(3)]
+    model = with_statistics(nn.Sequential(*layers))
+    student = linear_counterpart(model, (1, 8, 8), pool="average")
+    x = noise(2, 1, 8, 8)
+    averaged = nn.functional.avg_pool2d(model[0](x), 3, 2, 1, count_include_pad=False)
+    torch.testing.assert_close(student(x), model[2](averaged), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(3, 2, padding=1), nn.AvgPool2d(2, divisor_override=3)])
+def test_batchnorm_behind_an_average_that_changes_constants_is_refused(pool):
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), pool, nn.BatchNorm2d(3))
+    with pytest.raises(TypeError, match="layer '2' is a BatchNorm that cannot be folded"):
+        linear_counterpart(model, (1, 8, 8))
+
+
 def test_a_flatten_hidden_in_forward_is_found():
     class Usual(nn.Module):
         def __init__(self):
