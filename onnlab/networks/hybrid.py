@@ -149,7 +149,8 @@ class HybridSegmenter(Hybrid):
         Kernels of each level, at least two levels.
     coarse : OpticalLayer, optional
         A second front end beside the first. It sees the image made smaller, to the size of one of the levels
-        behind the first, and its maps join those of that level. In a small image, small kernels see far.
+        behind the first, and its maps join those of that level: its sensor, too, is without binning. In a
+        small image, small kernels see far.
     depth : int
         Convolutions of 3 x 3 in each level of the back end; 0 for up-convolutions alone.
 
@@ -227,12 +228,17 @@ class HybridSegmenter(Hybrid):
     def _level_of(self, coarse: OpticalLayer) -> int:
         """Level whose maps are as large as those of the coarse front end."""
         sizes = [_pooled(self.optics.image_size, pool) for pool in self.pools]
-        if coarse.channels != self.optics.channels or coarse.output_size not in sizes[1:]:
+        if coarse.output_size != coarse.image_size:
+            raise ValueError(
+                f"coarse must have a sensor without binning, got readings of {coarse.output_size} from "
+                f"images of {coarse.image_size}; the image is made smaller before it: leave binning at 1"
+            )
+        if coarse.channels != self.optics.channels or coarse.image_size not in sizes[1:]:
             raise ValueError(
                 f"coarse must be made for {self.optics.channels} channels and images of one of the sizes "
-                f"{sizes[1:]}, got {coarse.channels} channels and readings of {coarse.output_size}"
+                f"{sizes[1:]}, got {coarse.channels} channels and images of {coarse.image_size}"
             )
-        return sizes.index(coarse.output_size)
+        return sizes.index(coarse.image_size)
 
 
 def optical_stages(optics: OpticalLayer, name: str = "") -> tuple[Stage, ...]:

@@ -199,5 +199,8 @@ def test_segmenters_that_do_not_fit(settings, message):
 
 def test_a_segmenter_needs_every_pixel():
     optics = PSFConvolution(1, 8, 3, 16, sensor=Camera(binning=2))
-    with pytest.raises(ValueError, match="sensor without binning"):
+    with pytest.raises(ValueError, match="optics must have a sensor without binning"):
         HybridSegmenter(optics, groups=(4, 4))
+    # Binned, it gives maps of the size of a level, and would be shown images of that size.
+    with pytest.raises(ValueError, match="coarse must have a sensor without binning"):
+        HybridSegmenter(IdealConvolution(1, 8, 3, 16), groups=(4, 4), coarse=optics)
