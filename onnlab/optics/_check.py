@@ -168,7 +168,7 @@ def not_complex(values: object, name: str, remedy: str) -> None:
 
 
 def is_true(condition: Tensor) -> bool:
-    """Tell whether a condition holds; False inside ``torch.func.vmap``, where values cannot be read."""
+    """Tell whether a condition holds; False where no value can be read: in ``vmap``, on the meta device."""
     try:
         return bool(condition)
     except RuntimeError:

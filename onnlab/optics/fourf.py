@@ -329,7 +329,7 @@ def mask_for_kernel(kernel: Tensor, grid: Grid, *, correlate: bool = False) -> K
     spectrum = torch.fft.ifft2(origin, norm="forward") if correlate else torch.fft.fft2(origin)
     spectrum = torch.fft.fftshift(spectrum, axes)
     scale = spectrum.abs().amax()
-    if scale == 0:
+    if _check.is_true(scale == 0):
         raise ValueError(
             "kernel must not be all zero: block the light with AmplitudeMask(torch.zeros(...)) instead"
         )

@@ -210,6 +210,19 @@ def test_per_sample_gradients_by_torch_func():
             torch.testing.assert_close(layer.weight.grad, expected)
 
 
+def test_kernels_whose_values_cannot_be_read():
+    """Those that vmap hides, and those of a layer on the meta device, which has shapes alone."""
+    x, kernels = noise(1, 1, 6, 6).abs(), noise(4, 2, 1, 3, 3, seed=1)
+    for layer in layers(nn.Parameter(kernels[0]), 6, "linear"):
+
+        def output(weight, layer=layer):
+            return torch.func.functional_call(layer, {"convolution.weight": weight}, (x,))
+
+        expected = torch.stack([output(weight) for weight in kernels])
+        torch.testing.assert_close(torch.func.vmap(output)(kernels), expected)
+        assert layer.to("meta")(x.to("meta")).shape == (1, 2, 6, 6)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
