@@ -122,6 +122,20 @@ def kernel_transfer(weight: Tensor, canvas: Size, before: Size, dilation: Size =
     return (rows @ by_columns.reshape(ky, -1)).reshape(py, px // 2 + 1, in_channels, out_channels)
 
 
+def real_transfer(half: Tensor, width: int) -> Tensor:
+    r"""Transfer function ``(fy, fx, in, out)`` of real kernels, from any numbers on its half plane.
+
+    .. math:: H[f_y, f_x] \to \tfrac{1}{2} \big( H[f_y, f_x] + \overline{H[-f_y, f_x]} \big)
+        \quad \text{for } f_x = 0 \text{ and } f_x = \text{Nyquist}
+
+    The other columns have their partners in the half plane that is left out. A transform back to real images
+    ignores what is removed here, but in a product of two transfer functions it would come back.
+    """
+    own = half[:, :1] if width % 2 else half[:, :: width // 2]
+    own = (own + own.flip(0).roll(1, 0).conj()) / 2
+    return torch.cat([own[:, :1], half[:, 1 : (width + 1) // 2], own[:, 1:]], dim=1)
+
+
 @lru_cache(maxsize=64)  # constants of a layer, which cost as much as the products with them
 @torch.inference_mode(False)  # else the first call under inference mode would spoil them for gradients
 def _fourier_matrix(

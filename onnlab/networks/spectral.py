@@ -13,6 +13,7 @@ from onnlab.networks.spectra import (
     filter_images,
     from_spectrum,
     kernel_transfer,
+    real_transfer,
     to_spectrum,
 )
 from onnlab.optics._check import whole_number
@@ -50,8 +51,9 @@ class SpectralConv2d(nn.Module):
         As in ``torch.nn.Conv2d``.
     free : bool
         Learn the transfer function itself, one complex number a frequency: a kernel as large as the image.
-        Only the half plane of a real kernel is stored, so no half of the parameters is without effect. It
-        needs ``padding="circular"`` and plain stride, dilation and groups.
+        Only the half plane of a real kernel is stored, so no half of the parameters is without effect. In
+        its columns :math:`f_x = 0` and Nyquist the numbers at :math:`\pm f_y` are conjugates of each other:
+        there the mean of the two acts. It needs ``padding="circular"`` and plain stride, dilation and groups.
     backend : {"auto", "fft", "spatial"}
         "spatial" calls ``conv2d``; "auto" takes the faster one, see :func:`fft_is_faster`. Results are equal.
 
@@ -145,7 +147,7 @@ class SpectralConv2d(nn.Module):
                 f"a free transfer function is made for its image size {self.image_size}, not for {canvas}; "
                 'use padding="circular" in all layers'
             )
-        return torch.view_as_complex(self.weight)
+        return real_transfer(torch.view_as_complex(self.weight), self.image_size[1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""

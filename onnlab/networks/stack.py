@@ -23,10 +23,9 @@ class SpectralStack(nn.Sequential):
     r"""Spectral layers in a row that never leave the frequency domain: one transform pair for all.
 
     The image is padded once, with room for the reach of all kernels together and for the result, and cropped
-    once at the end.
-    What a layer throws over the border is therefore still there for the next one, as it is for light that
-    passes several masks. Layers called one by one crop in between: they differ from the stack near the
-    border, and agree inside. Circular layers have no border, and agree everywhere.
+    once at the end. What a layer throws over the border is therefore still there for the next one, as it is
+    for light that passes several masks. Layers called one by one crop in between: they differ from the stack
+    near the border, and agree inside. Circular layers have no border, and agree everywhere.
 
     Parameters
     ----------
@@ -136,8 +135,8 @@ class SpectralFilter(nn.Module):
         self.canvas, self.output_canvas = stack.canvases[0], stack.canvases[-1]
         with torch.no_grad():
             transfer, offset = stack.merged_transfer()
-        # A stack of one layer gives its own parameters: copies, so that the filter does not change with them.
-        self.register_buffer("transfer", transfer.clone())
+        self.register_buffer("transfer", transfer)
+        # The offset of one layer is its bias itself: a copy, so that the filter does not change with it.
         self.register_buffer("offset", None if offset is None else offset.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:

@@ -84,6 +84,18 @@ def test_circular_layers_agree_one_by_one():
     torch.testing.assert_close(stack(x), layer_by_layer(stack, x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [(8, 8), (7, 6), (6, 5), (5, 1), (4, 2)])
+def test_free_layers_of_any_numbers_agree_one_by_one(size):
+    """Numbers that are no half plane of a real kernel, as training makes them: the product must not tell."""
+    layers = [SpectralConv2d(*c, 1, size, "circular", free=True) for c in ((2, 3), (3, 2))]
+    stack, x = SpectralStack(*layers).double(), noise(3, 2, *size)
+    for layer in stack:
+        nn.init.normal_(layer.weight)
+    expected = layer_by_layer(stack, x)
+    torch.testing.assert_close(stack(x), expected, rtol=0, atol=1e-11)
+    torch.testing.assert_close(merge(stack)(x), expected, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("padding", ["same", "circular"])
 def test_merged_equals_the_stack_up_to_the_border(padding):
     stack, x = stack_with_pools(padding), noise(2, 1, 28, 30)
