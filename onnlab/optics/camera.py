@@ -60,7 +60,8 @@ class Camera(nn.Module):
     :math:`\partial n/\partial\mu = 1`, and rounding passes gradients through unchanged (the straight-through
     estimator, Bengio et al. 2013, arXiv:1308.3432). This is exact on average for anything linear in
     :math:`n`; what it leaves out is that stronger light is also noisier, so a loss that punishes the noise
-    itself does not see that. A pixel at a limit (full well, or either end of the converter) passes back zero.
+    itself does not see that. A pixel beyond a limit (full well, or either end of the converter) passes back
+    zero.
 
     A converter without an offset cuts the negative half of the read noise: dark pixels read too high on
     average.

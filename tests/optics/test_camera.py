@@ -225,6 +225,13 @@ def test_no_gradient_at_the_limits():
     assert not bool(image.detach()[cut, 0].any())
 
 
+def test_a_gradient_at_the_very_limits_and_none_beyond():
+    camera = Camera(photons=1, full_well=9, bits=8, shot_noise=False)
+    intensity = torch.tensor([[0.0, 9.0, 9.1]], dtype=torch.float64).requires_grad_()
+    camera(intensity).sum().backward()
+    torch.testing.assert_close(intensity.grad, torch.tensor([[255 / 9, 255 / 9, 0.0]], dtype=torch.float64))
+
+
 def test_the_camera_fits_into_a_sequential_model():
     model = nn.Sequential(nn.Softplus(), Camera(photons=10, full_well=100, bits=4, shot_noise=False))
     assert model(torch.zeros(1, 2, 2)).shape == (1, 2, 2)
