@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from onnlab.optics import Grid, SamplingWarning, focal_field, fourier_grid, transfer_function
-from onnlab.optics._check import is_true, positive_length
+from onnlab.optics._check import at_most, is_true, positive_length
 from onnlab.optics.imaging import squared_modulus
 
 # Rays that walk this many times as far sideways as the longest way to the window fade out; up to one they are
@@ -120,8 +120,9 @@ def _warn_if_grating(grid: Grid, sensor: Grid, distance: float) -> None:
     limit = grid.wavelength / (1 + sine)
     if max(grid.pitch) > limit:
         warnings.warn(
-            f"a period of {max(grid.pitch):.3g} m is a grating for rays as steep as sin = {sine:.2g}: a "
-            f"second order reaches the sensor. Use a period of at most {limit:.3g} m, or a larger distance",
+            f"a period of {max(grid.pitch):.3g} m is a grating for rays as steep as sin = {sine:.2g}: "
+            f"a second order reaches the sensor. Use a period of at most {at_most(limit)} m, or a larger "
+            "distance",
             SamplingWarning,
             stacklevel=4,
         )
@@ -130,7 +131,7 @@ def _warn_if_grating(grid: Grid, sensor: Grid, distance: float) -> None:
 def _warn_if_coarse(grid: Grid, sensor: Grid, distance: float) -> None:
     limits = [grid.wavelength * math.hypot(size / 2, distance) / (2 * size) for size in grid.extent]
     if any(step > limit * (1 + 1e-9) for step, limit in zip(sensor.pitch, limits, strict=True)):
-        largest = ", ".join(f"{limit:.3g}" for limit in limits)
+        largest = ", ".join(at_most(limit) for limit in limits)
         warnings.warn(
             f"a pitch of ({sensor.dy:.3g}, {sensor.dx:.3g}) m is too coarse for the PSF of so wide a "
             f"metasurface. Use pitch=({largest}) or less, and add up the samples of each pixel",

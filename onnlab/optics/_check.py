@@ -3,6 +3,7 @@
 import math
 import operator
 from collections.abc import Collection, Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import TYPE_CHECKING
 
 import torch
@@ -173,6 +174,20 @@ def is_true(condition: Tensor) -> bool:
         return bool(condition)
     except RuntimeError:
         return False
+
+
+def at_least(value: float) -> str:
+    """Text of ``value`` to three digits, rounded up, so that a remedy does when taken literally."""
+    return _three_digits(value, ROUND_CEILING)
+
+
+def at_most(value: float) -> str:
+    """Text of ``value`` to three digits, rounded down."""
+    return _three_digits(value, ROUND_FLOOR)
+
+
+def _three_digits(value: float, rounding: str) -> str:
+    return f"{float(Context(prec=3, rounding=rounding).create_decimal(value)):.3g}"
 
 
 def one_of(name: str, value: str, choices: Collection[str]) -> None:

@@ -125,7 +125,7 @@ def plane_wave(
         )
     for sine, limit, step in zip(sines, grid.nyquist, ("dy", "dx"), strict=True):
         if abs(sine) / grid.wavelength > limit:
-            _warn("angle", f"{step} of at most {grid.wavelength / (2 * abs(sine)):.3g} m")
+            _warn("angle", f"{step} of at most {_check.at_most(grid.wavelength / (2 * abs(sine)))} m")
     phase = grid.wavenumber * (grid.y[:, None] * sines[0] + grid.x * sines[1])
     return polar(torch.ones_like(phase), phase, dtype)
 
@@ -239,10 +239,9 @@ def thin_lens(grid: Grid, focal_length: float, dtype: torch.dtype = torch.comple
 def _warn_if_steep(grid: Grid, distance: float, name: str) -> None:
     needed = max(n * d**2 / grid.wavelength for n, d in zip(grid.shape, grid.pitch, strict=True))
     if distance < needed:
-        pitch = min(distance * grid.wavelength / size for size in grid.extent)
-        _warn(
-            name, f"pitch of at most {pitch:.3g} m over the same window, or {name} of at least {needed:.3g} m"
-        )
+        pitch = _check.at_most(min(distance * grid.wavelength / size for size in grid.extent))
+        length = _check.at_least(needed)
+        _warn(name, f"pitch of at most {pitch} m over the same window, or {name} of at least {length} m")
 
 
 def _warn(name: str, remedy: str) -> None:

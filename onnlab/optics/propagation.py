@@ -332,11 +332,13 @@ def _fresnel_impulse(work: Grid, z: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _warn_band_limited(grid: Grid, work: Grid, z: float) -> None:
-    pitch = max(math.sqrt(abs(z) * grid.wavelength / m) for m in work.shape)
+    # The pitch whose critical distance is z: with b = |z| wavelength / m, pitch^4 - 2 a pitch^2 - b^2 = 0.
+    a = grid.wavelength**2 / 8
+    pitch = max(math.sqrt(a + math.hypot(a, z * grid.wavelength / m)) for m in work.shape)
     warnings.warn(
         f"z = {z:.3g} m is beyond the critical distance {work.critical_distance:.3g} m of the padded grid: "
         'the angular spectrum is cut to its well-sampled band. Use method="fresnel" (or "auto"), or a pitch '
-        f"of at least {pitch:.3g} m with as many samples",
+        f"of at least {_check.at_least(pitch)} m with as many samples",
         SamplingWarning,
         stacklevel=4,
     )

@@ -327,7 +327,7 @@ def test_a_coarse_sensor_warns_and_names_the_pitch_that_will_do():
     pitch = float(str(caught[0].message).split("Use pitch=(")[1].split(",")[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        surface.psf(60e-6, (20, 20), 0.99 * pitch)
+        surface.psf(60e-6, (20, 20), pitch)
 
 
 def test_a_lattice_too_coarse_for_steep_rays_warns():

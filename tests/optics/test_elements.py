@@ -181,12 +181,31 @@ def test_undersampling_warns_with_a_remedy(make, words):
         make()
 
 
-def test_the_advised_pitch_and_length_do():
-    needed = max(n * d**2 / GRID.wavelength for n, d in zip(GRID.shape, GRID.pitch, strict=True))
+@pytest.mark.parametrize("angle", [0.038, 0.039, 0.04, 0.041])
+def test_the_advised_pitch_does(angle):
+    with pytest.warns(SamplingWarning) as caught:
+        plane_wave(GRID, (0.0, angle))
+    (pitch,) = advised("at most", caught)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        thin_lens(GRID, needed)
-        plane_wave(GRID.with_(pitch=6.6e-6), (0.0, 0.04))
+        plane_wave(GRID.with_(pitch=pitch), (0.0, angle))
+
+
+@pytest.mark.parametrize("count", [255, 256, 257, 258])
+def test_the_advised_length_does(count):
+    grid = GRID.with_(shape=(count, count))
+    with pytest.warns(SamplingWarning) as caught:
+        thin_lens(grid, 0.02)
+    (focal_length,) = advised("focal_length of at least", caught)
+    assert focal_length == pytest.approx(count * grid.dx**2 / grid.wavelength, rel=0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        thin_lens(grid, focal_length)
+
+
+def advised(words, caught):
+    """The numbers behind some words of a warning."""
+    return [float(part.split(" m")[0]) for part in str(caught[0].message).split(f"{words} ")[1:]]
 
 
 @pytest.mark.parametrize(

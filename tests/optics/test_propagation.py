@@ -16,7 +16,7 @@ from onnlab.optics import (
     plane_wave,
     propagate,
 )
-from onnlab.optics.propagation import PARAXIAL_TOLERANCE, paraxial_error
+from onnlab.optics.propagation import PARAXIAL_TOLERANCE, paraxial_error, transfer_function
 from tests.optics.helpers import inner, random_field, relative_error
 
 WAVELENGTH = 532e-9
@@ -255,6 +255,26 @@ def test_undersampled_distance_warns_with_a_remedy():
     u = gaussian_beam(BENCH, WAIST)
     with pytest.warns(SamplingWarning, match='method="fresnel".*pitch of at least'):
         propagate(u, BENCH, 5.0, "angular_spectrum")
+
+
+@pytest.mark.parametrize(
+    ("shape", "pitch", "z"),
+    [
+        ((256, 256), 4e-6, 0.05),
+        ((256, 256), 4e-6, -1.0),
+        ((64, 48), 3e-7, 1e-4),
+        ((31, 90), (3e-6, 8e-6), 0.1),
+    ],
+)
+def test_the_advised_pitch_does(shape, pitch, z):
+    grid = Grid(shape, pitch, WAVELENGTH)
+    with pytest.warns(SamplingWarning) as caught:
+        transfer_function(grid, z, "angular_spectrum")
+    advised = float(str(caught[0].message).split("at least ")[1].split(" m")[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shape = transfer_function(grid.with_(pitch=advised), z, "angular_spectrum").shape
+    assert Grid(shape, 0.99 * advised, WAVELENGTH).critical_distance < abs(z)  # no more than needed
 
 
 @pytest.mark.parametrize(
