@@ -1,5 +1,6 @@
 """Argument checks of the network modules."""
 
+import torch
 from torch import Tensor
 
 from onnlab.optics._check import whole_number
@@ -15,8 +16,11 @@ def size(name: str, value: object, least: int = 1) -> Size:
     return whole_number(name, pair[0], least), whole_number(name, pair[1], least)
 
 
-def images(x: object, channels: int, image_size: Size) -> None:
-    """Raise unless ``x`` is a real floating-point tensor ``(batch, channels, *image_size)``."""
+def images(x: object, channels: int, image_size: Size, dtype: torch.dtype | None = None) -> None:
+    """Raise unless ``x`` is a real floating-point tensor ``(batch, channels, *image_size)``.
+
+    ``dtype`` is that of the layer's weights, which the images must have too; None for a layer without any.
+    """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"x must be a float tensor, got {kind}; for a complex field use its intensity")
@@ -26,3 +30,13 @@ def images(x: object, channels: int, image_size: Size) -> None:
             f"x must have shape (batch, {', '.join(map(str, expected))}), got {tuple(x.shape)}; "
             "make the layer for the size of your images"
         )
+    if dtype not in (None, x.dtype) and not _casts(x.device.type):
+        raise TypeError(
+            f"x must be {dtype} like the layer's weights, got {x.dtype}; use x.to({dtype}), or give "
+            f"the layer weights of {x.dtype}"
+        )
+
+
+def _casts(device: str) -> bool:
+    """Tell whether autocast is on: then it chooses the dtypes, and layers get what it chose for others."""
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)

@@ -124,7 +124,7 @@ class OpticalLayer(nn.Module, ABC):
         Parameters
         ----------
         x : Tensor
-            Images ``(batch, channels, ny, nx)``.
+            Images ``(batch, channels, ny, nx)``, of the dtype of the weights.
         generator : Generator, optional
             Source of the sensor's noise. Without it the noise is off; limits and rounding stay.
 
@@ -133,7 +133,7 @@ class OpticalLayer(nn.Module, ABC):
         Tensor
             Readings ``(batch, kernels, *output_size)``, in the units of the convolution.
         """
-        _check.images(x, self.channels, self.image_size)
+        _check.images(x, self.channels, self.image_size, self.weight.dtype)
         y = self.readings(x, generator)
         return torch.relu(y) if self.camera == "rectified" else y
 

@@ -68,7 +68,7 @@ class SpectralConv2d(nn.Module):
     Raises
     ------
     TypeError, ValueError
-        If an argument is no size or does not fit the others, or images of another size come.
+        If an argument is no size or does not fit the others, or images of another size or dtype come.
 
     Notes
     -----
@@ -151,7 +151,7 @@ class SpectralConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
-        _check.images(x, self.in_channels, self.image_size)
+        _check.images(x, self.in_channels, self.image_size, self.weight.dtype)
         if self._takes_fft(x):
             y = filter_images(x, [self.transfer(self.canvas)], self.canvas, self.canvas)
             rows, columns = ((n - 1) * s + 1 for n, s in zip(self.output_size, self.stride, strict=True))

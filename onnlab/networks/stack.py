@@ -37,9 +37,9 @@ class SpectralStack(nn.Sequential):
     Raises
     ------
     TypeError
-        If a layer is of another kind.
+        If a layer is of another kind, or images of another dtype than its weights come.
     ValueError
-        If sizes or channels of neighbours differ, or a layer has a stride.
+        If sizes or channels of neighbours differ, a layer has a stride, or images of another size come.
     """
 
     def __init__(self, *layers: Layer) -> None:
@@ -81,7 +81,7 @@ class SpectralStack(nn.Sequential):
         The product of all transfer functions has as many rows as the input has channels, a batch as many as
         it has images: images and layers are multiplied in the order that is cheapest.
         """
-        _check.images(x, self.in_channels, self.image_size)
+        _check.images(x, self.in_channels, self.image_size, next(self.parameters()).dtype)
         transfers, offset = self._transfers()
         y = filter_images(x, transfers, self.canvases[0], self.canvases[-1])
         return _cut(y, self.output_size, offset)
@@ -124,6 +124,12 @@ class SpectralFilter(nn.Module):
         Real ``(out,)``: what all biases add up to. None if there were none.
     canvas, output_canvas : (int, int)
         Size of the transform of the input, and of that of the result.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If images of another dtype or size than the stack's come. ``double()`` does not reach complex numbers:
+        for images in float64 merge a stack in float64.
     """
 
     transfer: Tensor
@@ -141,7 +147,7 @@ class SpectralFilter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
-        _check.images(x, self.transfer.shape[2], self.image_size)
+        _check.images(x, self.transfer.shape[2], self.image_size, self.transfer.real.dtype)
         y = filter_images(x, [self.transfer], self.canvas, self.output_canvas)
         return _cut(y, self.output_size, self.offset)
 

@@ -62,6 +62,15 @@ def test_all_forms_pass_the_same_gradients(camera):
         torch.testing.assert_close(of_image, gradients[0][1], rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("camera", ["rectified", "square-law"])
+def test_images_of_another_dtype_are_named_in_all_forms(camera):
+    x = noise(2, 1, 6, 6).abs()
+    for layer in layers(noise(2, 1, 3, 3).float(), 6, camera):
+        with pytest.raises(TypeError, match="x must be torch.float32 .* got torch.float64; use x.to"):
+            layer(x)
+        assert layer.double()(x).dtype == torch.float64
+
+
 @pytest.mark.parametrize("camera", ["linear", "rectified", "square-law"])
 def test_in_float32_the_forms_agree_to_its_rounding(camera):
     weight, x = noise(8, 3, 7, 7).float() / 7, noise(4, 3, 32, 32, seed=1).abs().clamp(max=1).float()

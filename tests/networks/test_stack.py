@@ -183,6 +183,30 @@ def test_masks_do_the_same_with_light(pool):
     torch.testing.assert_close(seen, merged(x).to(torch.complex128), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("images", [1, 40])  # "auto" takes another backend for many
+@pytest.mark.parametrize("weights", [torch.float32, torch.float64])
+def test_images_of_another_dtype_are_named_in_all_spectral_layers(weights, images):
+    other = torch.float64 if weights == torch.float32 else torch.float32
+    stack = SpectralStack(SpectralConv2d(1, 4, 5, 16), SpectralPool2d(16, 8)).to(weights)
+    x = noise(images, 1, 16, 16)
+    for layer in (stack, stack[0], merge(stack)):
+        assert layer(x.to(weights)).dtype == weights
+        with pytest.raises(TypeError, match=f"x must be {weights} .* got {other}; use x.to.{weights}."):
+            layer(x.to(other))
+    assert stack[1](x.to(other)).dtype == other  # without weights, any dtype will do
+
+
+@pytest.mark.parametrize("padding", ["same", "circular"])
+def test_under_autocast_it_takes_what_layers_before_it_give(padding):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), SpectralStack(SpectralConv2d(2, 3, 5, 12, padding)))
+    x = noise(2, 1, 12, 12).float()
+    expected = model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model[0](x).dtype == torch.bfloat16
+        torch.testing.assert_close(model(x), expected, rtol=0, atol=0.02)
+
+
 def test_a_stack_trains():
     stack = stack_with_pools()
     stack(noise(1, 1, 28, 30)).square().sum().backward()
