@@ -306,16 +306,21 @@ def test_what_the_book_says_of_the_larger_experiment():
 
 
 def test_what_the_book_says_of_few_labels_and_teachers_of_all_of_mnist():
-    """Answers gain in every row; by the own twin in each, and in none clearly."""
+    """Answers gain less and less; by the own twin in each row, and clearly with most labels alone."""
     found = {}
     for scale in ("book", "full"):
         whole = EXPERIMENTS["when-kd-helps"](scale)
         rows = tables_of(whole, read(ROOT / "results/when-kd-helps.jsonl"))
         found[scale] = [(row, one) for row, _, one in comparisons(whole, rows)]
-    answers = [one for row, one in found["full"] if row.name == "KD"]
-    assert len(answers) == 6 and all(one.low > 0 and one.n == 3 for one in answers)
-    twins = [one for scale in found for row, one in found[scale] if row.name == "KD, own twin"]
-    assert len(twins) == 4 and all(one.low < 0 < one.mean for one in twins)
+    for augment in ("none", "shift"):
+        answers = {r.labels: one for r, one in found["full"] if (r.name, r.augment) == ("KD", augment)}
+        assert list(answers) == [500, 1000, 2000, 6000, 20_000] and {one.n for one in answers.values()} == {3}
+        assert sorted(answers.values(), key=lambda one: -one.mean) == list(answers.values())
+        unseen = {labels for labels, one in answers.items() if one.low < 0 < one.high}
+        assert unseen == ({6000, 20_000} if augment == "shift" else set())
+    twins = [(r.labels, one) for scale in found for r, one in found[scale] if r.name == "KD, own twin"]
+    assert len(twins) == 6 and all(one.mean > 0 for _, one in twins)
+    assert [labels for labels, one in twins if one.low > 0] == [20_000]
 
 
 def test_what_the_appendix_says_of_one_run_by_two_versions():
