@@ -13,7 +13,7 @@ from onnlab.hardware.regression import best_ridge, solve_ridge
 class KernelClassifier(nn.Module):
     r"""Kernel ridge regression on the labels; the class with the largest answer is the answer.
 
-    .. math:: \hat y(x) = \bar y + \tilde k(x)^T (\tilde K + \lambda \bar\mu I)^{-1} (y - \bar y)
+    .. math:: \hat y(x) = \bar y + \tilde k(x)^T (\tilde K + \rho \bar\mu I)^{-1} (y - \bar y)
 
     with the ridge of :func:`kernel_ridge`. Call :meth:`learn` first. With the inner products of maps this is
     a linear read-out of them; with :func:`wide_camera`, that of infinitely many random kernels.

@@ -39,7 +39,7 @@ class Estimate:
         Accuracy, from 0 to 1, mean over the draws of random kernels.
     low, high : float
         Where the measured accuracy of one such device lies in 95 of 100 cases: another draw of kernels, and
-        other images of the same number.
+        other images of the same number. A single draw knows of other images only.
     draws : tuple of float
         The accuracy of each draw.
     ridges : tuple of float
@@ -80,7 +80,7 @@ def estimate_accuracy(
     r"""Estimate the accuracy of a device before it is trained.
 
     .. math:: \hat y_{\mathrm{new}} = \Theta_{\mathrm{new, train}}
-        (\Theta_{\mathrm{train, train}} + \lambda I)^{-1} y_{\mathrm{train}}
+        (\Theta_{\mathrm{train, train}} + \rho I)^{-1} y_{\mathrm{train}}
 
     with the kernel :math:`\Theta` of the device with random kernels, a finite number of them. The class with
     the largest :math:`\hat y` is the answer.
@@ -275,8 +275,16 @@ def _noise_level(device: Device, images: Tensor) -> float:
 
 
 def _interval(accuracies: Sequence[float], count: int, seed: int) -> tuple[float, float]:
-    """Middle 95 % of the accuracies of one draw at random, on as many other images."""
+    """Middle 95 % of the accuracies of another draw, on as many other images.
+
+    What is not known is drawn as well: by Student's t the mean of the draws and their scatter, and by a beta
+    distribution which true accuracy stands behind a count of right answers.
+    """
     random = np.random.default_rng(seed)
-    right = random.binomial(count, random.choice(accuracies, SAMPLES)) / count
+    n, mean = len(accuracies), np.mean(accuracies)
+    scatter = np.std(accuracies, ddof=1) * np.sqrt(1 + 1 / n) if n > 1 else 0.0
+    drawn = np.clip(mean + scatter * random.standard_t(max(n - 1, 1), SAMPLES), 0, 1)
+    truth = random.beta(count * drawn + 1, count * (1 - drawn) + 1)
+    right = random.binomial(count, truth) / count
     low, high = np.quantile(right, (0.025, 0.975)).tolist()
     return low, high

@@ -53,16 +53,16 @@ def kernel_ridge(
 ) -> Tensor:
     r"""Return the predictions of kernel ridge regression, for many ridges at the price of one.
 
-    .. math:: \hat y = \bar y + \tilde K_{*} (\tilde K + \lambda \bar\mu I)^{-1} (y - \bar y), \qquad
+    .. math:: \hat y = \bar y + \tilde K_{*} (\tilde K + \rho \bar\mu I)^{-1} (y - \bar y), \qquad
         \tilde K = U \operatorname{diag}(\mu) U^T
 
     The tilde takes off the mean over the training images in the space of features, which is what a bias
-    does that costs nothing. The ridge :math:`\lambda` is in units of the mean eigenvalue
+    does that costs nothing. The ridge :math:`\rho` is in units of the mean eigenvalue
     :math:`\bar\mu`, so that the scale of the kernel changes nothing.
 
     The kernel lets each class learn on its own. Parameters that all classes share come with their gradients
     :math:`J` of the outputs; then the kernel is :math:`K \otimes I + J J^T`, of all pairs of images and
-    classes. It is never made. With :math:`D = \operatorname{diag}(\mu) + \lambda \bar\mu I` and all in the
+    classes. It is never made. With :math:`D = \operatorname{diag}(\mu) + \rho \bar\mu I` and all in the
     basis :math:`U`,
 
     .. math:: s = (I + J^T D^{-1} J)^{-1} J^T D^{-1} (y - \bar y), \qquad
@@ -79,7 +79,7 @@ def kernel_ridge(
     cross : Tensor
         Of other images with the training images, ``(m, n)``.
     ridges : sequence of float
-        The :math:`\lambda`, above zero.
+        The :math:`\rho`, above zero.
     shared : (Tensor, Tensor), optional
         Gradients by parameters that the classes share, ``(n, classes, p)`` and ``(m, classes, p)``. Each
         ridge then costs a product of ``(p, n * classes)`` with its transpose.

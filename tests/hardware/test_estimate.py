@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn.linear_model import LinearRegression, Ridge
 from torch import Generator, Tensor
 
@@ -78,10 +79,39 @@ def test_the_interval_and_the_draws() -> None:
     assert found.infinite is None and found.infinite_error is None
 
 
-def test_the_interval_of_equal_draws_is_binomial() -> None:
-    low, high = _interval((0.9, 0.9), 1000, 0)
-    reach = 1.96 * (0.9 * 0.1 / 1000) ** 0.5
-    assert (low, high) == (pytest.approx(0.9 - reach, abs=2e-3), pytest.approx(0.9 + reach, abs=2e-3))
+@pytest.mark.parametrize("draws", [(0.9,), (0.9, 0.9)])
+def test_without_scatter_the_interval_is_that_of_two_counts(draws: tuple[float, ...]) -> None:
+    """The accuracy was counted on some images, and will be counted on others: twice the variance of one."""
+    low, high = _interval(draws, 1000, 0)
+    reach = 1.96 * (2 * 0.9 * 0.1 / 1000) ** 0.5
+    assert (low, high) == (pytest.approx(0.9 - reach, abs=3e-3), pytest.approx(0.9 + reach, abs=3e-3))
+
+
+def test_the_interval_of_many_images_is_that_of_scipy() -> None:
+    """Where counting is exact, kernels alone scatter: Student's interval for one more draw."""
+    draws = (0.5, 0.52, 0.47, 0.49)
+    scale = np.std(draws, ddof=1) * (1 + 1 / 4) ** 0.5
+    assert _interval(draws, 10**7, 0) == pytest.approx(
+        stats.t(3, np.mean(draws), scale).interval(0.95), abs=5e-3
+    )
+
+
+@pytest.mark.parametrize("scatter", [0.0, 0.02])
+@pytest.mark.parametrize("n", [2, 4])
+def test_the_interval_holds_a_measurement_on_other_images(scatter: float, n: int) -> None:
+    """Draws of kernels share their images: an image that is hard for one is hard for most."""
+    random, hits = np.random.default_rng(0), []
+    normal = stats.norm.ppf
+
+    def measured(kernels: int) -> np.ndarray:
+        kernel = normal(np.clip(0.93 + scatter * random.standard_normal((kernels, 1)), 0, 0.995))
+        image, chance = random.standard_normal(500), random.standard_normal((kernels, 500))
+        return (0.8 * image + 0.6 * chance < kernel).mean(1)
+
+    for trial in range(200):
+        low, high = _interval(tuple(measured(n)), 500, trial)
+        hits.append(low <= measured(1).item() <= high)
+    assert np.mean(hits) > 0.92
 
 
 @pytest.mark.parametrize("method", ["features", "tangent"])
