@@ -183,12 +183,12 @@ def evanescent(reach: Callable[[float, float], float]) -> None:
             ],
             rtol=1e-3,
         )
-    for period, wavelength in ((800e-9, GREEN), (640e-9, 633e-9)):
+    for period, wavelength in ((800e-9, GREEN), (640e-9, 633e-9), (GREEN, GREEN)):
         length = reach(period, wavelength)
         expect(
             isinstance(length, (float, Tensor)) and bool(length == math.inf),
             f"stripes of {period * 1e9:.0f} nm in light of {wavelength * 1e9:.0f} nm get {length}",
-            "coarser than the wavelength they travel without loss: for those, return math.inf.",
+            "as wide as the wavelength, or wider, they travel without loss: for those, return math.inf.",
         )
 
 
@@ -311,16 +311,16 @@ def judge(is_right: Callable[[Walk], bool]) -> None:
 @worth(3)
 def twin(retrieve: Callable[[Tensor, Tensor, Grid, float, int], Tensor]) -> None:
     """Hide random slides behind their intensities."""
-    grid, z = Grid((64, 64), 16e-6, GREEN), 20e-3
+    grid, z = Grid((64, 64), 16e-6, GREEN), 10e-3
     inside = torch.zeros(grid.shape, dtype=torch.bool)
-    inside[16:48, 14:46] = True
+    inside[6:58, 4:56] = True  # nearly all of the window: the dark part alone says too little
     there = Propagator(grid, z)
-    for seed in (0, 1, 2):
+    for seed in (0, 2, 16):
         blocks = torch.rand(8, 8, generator=seeded(seed))
         slide = torch.zeros(grid.shape)
-        slide[16:48, 14:46] = (blocks * (blocks > 0.4)).kron(torch.ones(4, 4))
+        slide[8:56, 6:54] = 0.4 * (blocks * (blocks > 0.7)).kron(torch.ones(6, 6))
         intensity = there(slide + 0j).abs().square()
-        found = tensor(retrieve(intensity.clone(), inside.clone(), grid, z, 150), grid.shape, "the slide")
+        found = tensor(retrieve(intensity.clone(), inside.clone(), grid, z, 250), grid.shape, "the slide")
         expect(not found.is_complex(), "the slide is complex", "a slide of phase 0 is real.")
         expect(
             found.min() > -1e-3 * slide.max(),
@@ -335,13 +335,14 @@ def twin(retrieve: Callable[[Tensor, Tensor, Grid, float, int], Tensor]) -> None
         taken = there(found.float() + 0j).abs().square()
         measured = intensity.sqrt()
         expect(
-            (taken.sqrt() - measured).norm() < 2 * (taken.sqrt() - intensity).norm(),
+            (taken.sqrt() - measured).norm() < 3 * (taken.sqrt() - intensity).norm(),
             "the amplitude of its light is what was measured as intensity",
             "a camera measures the square of the amplitude.",
         )
         off = ((found - slide).norm() / slide.norm()).item()
         expect(
-            off < 0.15,
-            f"after 150 rounds the slide is {off:.0%} wrong",
-            "keep the computed phase and replace the amplitude, in every round, from one plane to the other.",
+            off < 0.11,
+            f"after 250 rounds the slide is {off:.0%} wrong",
+            "keep the computed phase and replace the amplitude in the one plane; in the other one use all "
+            "that you know of the slide, where it is dark and its sign. Do both in every round.",
         )

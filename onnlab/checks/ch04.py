@@ -425,6 +425,7 @@ def few(
             f"along a line with_few({width}) bends {true} times",
             "each rectifier switches once: one hidden layer of that width, and nothing else that bends.",
         )
+        _starts_like_bare(model, x)
     for seed, (places, build) in enumerate(_LINES):
         model = build(torch.tensor(places, dtype=torch.float64))
         t = torch.linspace(-4.03, 3.98, 400, dtype=torch.float64) if seed != 2 else _UNEVEN
@@ -442,6 +443,31 @@ def few(
             what,
             "the slope is constant between two bends: all outputs count, and rounding does not.",
         )
+
+
+def _starts_like_bare(model: nn.Module, x: Tensor) -> None:
+    """Look for the five layers of the front end of ``bare()``; layers that do nothing may stand between."""
+    layers = [
+        layer
+        for layer in model.modules()
+        if not list(layer.children()) and not isinstance(layer, (nn.Identity, nn.Dropout))
+    ]
+    front = layers[:5]
+    kinds = [type(layer) for layer in front]
+    kernels = [tuple(layer.weight.shape) for layer in front if isinstance(layer, nn.Conv2d)]
+    expect(
+        kinds == [nn.Conv2d, nn.AvgPool2d, nn.Conv2d, nn.AvgPool2d, nn.Flatten]
+        and kernels == [(6, 1, 5, 5), (16, 6, 5, 5)],
+        f"the network begins with {', '.join(kind.__name__ for kind in kinds)}, not as bare() does",
+        "bare()[:5] are two convolutions, their average pools and the Flatten: take them over as they are.",
+    )
+    with torch.no_grad():
+        readings = nn.Sequential(*front)(x).shape[1]
+    expect(
+        readings == 400,
+        f"the front end gives {readings} numbers, and that of bare() 400",
+        "take over its padding and its pools, too.",
+    )
 
 
 class _Ramps(nn.Module):

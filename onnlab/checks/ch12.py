@@ -183,19 +183,25 @@ def rectified(
         seen = (readings @ device).clamp(min=-0.5) + 0.5
         answers = back_end(readings)
     before = copy.deepcopy(back_end.state_dict())
-    learner = learn_from_design(back_end, seen[:600].clone(), answers[:600].clone(), 600, seeded(1))
-    expect(
-        isinstance(learner, nn.Module),
-        f"the result is of type {type(learner).__name__}, and not a network",
-        "return the trained copy of the back end itself.",
-    )
+
+    def learner(steps: int) -> nn.Module:
+        found = learn_from_design(back_end, seen[:600].clone(), answers[:600].clone(), steps, seeded(1))
+        expect(
+            isinstance(found, nn.Module),
+            f"the result is of type {type(found).__name__}, and not a network",
+            "return the trained copy of the back end itself.",
+        )
+        return found
+
+    learners = [learner(steps) for steps in (600, 600, 1)]
     expect(
         all(torch.equal(before[key], value) for key, value in back_end.state_dict().items()),
         "the back end of the design has changed",
         "train a deep copy: two names for one network are one network.",
     )
     with torch.no_grad():
-        got = tensor(learner(seen[600:]), (300, 5), "the answer of the copy")
+        outputs = [tensor(one(seen[600:]), (300, 5), "the answer of the copy") for one in learners]
+        got, again, first_step = outputs
         as_built = back_end(seen[600:])
     right, old = (
         (one.argmax(1) == answers[600:].argmax(1)).double().mean().item() for one in (got, as_built)
@@ -206,6 +212,25 @@ def rectified(
         f"without training in {old:.0%}",
         "all layers of the copy have to learn; compare its answers to the readings of the *device* with "
         "those of the design to the same images, and clear the gradients before each step.",
+    )
+    aims = answers[600:]
+    missed = got - aims
+    missed = missed - missed.mean(1, keepdim=True)  # what all logits share changes no answer
+    off = (missed.norm() / (aims - aims.mean(0)).norm()).item()
+    expect(
+        off < 0.5,
+        f"the copy chooses like the design and answers otherwise: it is {off:.0%} off",
+        "compare the logits themselves: an answer is five numbers here, and not only the largest of them.",
+    )
+    expect(
+        torch.equal(got, again),
+        "two calls with generators of one seed give two networks",
+        "draw the batches from the generator that you are given.",
+    )
+    expect(
+        bool((first_step - as_built).norm() < 0.5 * (got - as_built).norm()),
+        "one step moves the answers about as far as 600 steps do",
+        "take as many steps as you are asked for.",
     )
 
 

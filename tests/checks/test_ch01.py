@@ -81,6 +81,13 @@ def reach(intensity=False, radians=True, unit=1.0, finite=False, swapped=False):
     return how_far
 
 
+def only_wider(period, wavelength):
+    """Forget the stripes that are just as wide as the wavelength."""
+    if period > wavelength:
+        return math.inf
+    return 1 / (TURN * math.sqrt(1 / period**2 - 1 / wavelength**2))
+
+
 def hole(grid, radius):
     return circular_aperture(grid, radius).to(torch.complex128)
 
@@ -226,6 +233,7 @@ CASES = [
     wrong("ch01-evanescent", "a distance is positive", reach(unit=-1.0)),
     wrong("ch01-evanescent", "return math.inf", reach(finite=True)),
     wrong("ch01-evanescent", "is inf", reach(swapped=True)),
+    wrong("ch01-evanescent", "ZeroDivisionError", only_wider),
     wrong("ch01-evanescent", "of type complex", lambda p, lam: 1 / (TURN * (lam**-2 - p**-2 + 0j) ** 0.5)),
     right("ch01-arago", lambda grid, a, z: free(grid, z) - propagate(hole(grid, a), grid, z)),
     right("ch01-arago", masked_disc),
@@ -257,6 +265,8 @@ CASES = [
     right("ch01-twin", searcher(hybrid=True)),
     right("ch01-twin", searcher(mix=True)),
     wrong("ch01-twin", "what you know of the slide", searcher(inside=False, end=False)),
+    wrong("ch01-twin", "and its sign", searcher(positive=False)),
+    wrong("ch01-twin", "and its sign", searcher(positive=False, hybrid=True)),
     wrong("ch01-twin", "square of the amplitude", searcher(root=False)),
     wrong("ch01-twin", "nowhere negative", searcher(positive=False, end=False)),
     wrong("ch01-twin", "replace the amplitude", searcher(fresh_phase=True)),

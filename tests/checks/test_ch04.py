@@ -226,6 +226,38 @@ def built(**setting):
     return lambda width: few(width, **setting)
 
 
+def without_front(width):
+    """Rectifiers at once behind the pixels."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def pooled_only(width):
+    return nn.Sequential(
+        nn.AvgPool2d(2), nn.Flatten(), nn.Linear(196, width), nn.ReLU(), nn.Linear(width, 10)
+    )
+
+
+def other_kernels(width):
+    """Convolutions and pools that give 400 numbers as well."""
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(400, width), nn.ReLU(), nn.Linear(width, 10),
+    )  # fmt: skip
+
+
+def unpadded(width):
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 5), nn.AvgPool2d(2), nn.Conv2d(6, 16, 5), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(256, width), nn.ReLU(), nn.Linear(width, 10),
+    )  # fmt: skip
+
+
+def nested(width):
+    """The front end as one layer of the network."""
+    layers = few(width)
+    return nn.Sequential(layers[:6], layers[6:])
+
+
 @torch.no_grad()
 def slopes(model, x, direction, t):
     """Measured by a small step to both sides of each place."""
@@ -348,6 +380,11 @@ CASES = [
     wrong("ch04-rate", "rate and the accuracy", lambda *case: tuned(*case)[1:]),
     right("ch04-few", few, bends),
     right("ch04-few", built(front=nn.Dropout), bends_by_differences),
+    right("ch04-few", nested, bends),
+    wrong("ch04-few", "not as bare() does", without_front, bends),
+    wrong("ch04-few", "not as bare() does", pooled_only, bends),
+    wrong("ch04-few", "take them over", other_kernels, bends),
+    wrong("ch04-few", "its padding", unpadded, bends),
     wrong("ch04-few", "rectifiers are missing", built(hidden=nn.Identity), bends),
     wrong("ch04-few", "nothing else that bends", built(front=nn.ReLU), bends),
     wrong("ch04-few", "nothing else that bends", built(pool=nn.MaxPool2d), bends),

@@ -112,6 +112,16 @@ def learner(**setting):
     return lambda *arguments: learn(*arguments, **setting)
 
 
+def hard(got, aim):
+    """Towards the class that the design chooses, and not towards its answer."""
+    return cross_entropy(got, aim.argmax(1))
+
+
+def unseeded(back_end, seen, answers, steps, generator):
+    """Batches of chance, beside the generator."""
+    return learn(back_end, seen, answers, steps, None)
+
+
 def soft(got, aim):
     return cross_entropy(got, aim.softmax(1))
 
@@ -239,6 +249,9 @@ CASES = [
     wrong("ch12-few", "not a pair", lambda s, a, r: undo(s, a, r)[0]),
     right("ch12-rectified", learn),
     right("ch12-rectified", learner(loss=soft, rate=1e-2)),
+    wrong("ch12-rectified", "compare the logits", learner(loss=hard)),
+    wrong("ch12-rectified", "from the generator", unseeded),
+    wrong("ch12-rectified", "as many steps", learner(count=600)),
     wrong("ch12-rectified", "without training", learner(count=0)),
     wrong("ch12-rectified", "without training", learner(count=15)),
     wrong("ch12-rectified", "all layers", learner(parts=lambda net: net[3])),
