@@ -290,7 +290,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "random-number", "More random kernels score more.", TANGENT,
         (
-            *_random("rectified, 64 random", "rectified, 8 random", (*PART, None)),
+            *_random("rectified, 64 random", "rectified, 8 random", (*PART, None), (*CIFAR, None)),
             *_random("rectified, 1000 random", "rectified, 8 random", (*MNIST, None), (*CIFAR, None)),
         ),
         _pairs(THOUSAND, ("table 5", "8 kernels"), *RANDOM),

@@ -25,7 +25,7 @@ from onnlab.experiments import (
 )
 from onnlab.experiments.catalogue.random_kernels import RATES
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
-from onnlab.experiments.papers import DIGITS
+from onnlab.experiments.papers import DIGITS, RANDOM_OBJECTS
 from onnlab.experiments.parts import RANDOM_CAMERAS, SOLVED
 from onnlab.experiments.report import comparisons, part
 from onnlab.experiments.runs.execution import execute
@@ -223,3 +223,24 @@ def test_what_the_appendix_says_of_them_on_all_of_mnist() -> None:
         assert one.low > 0 and 0.8 < 100 * one.mean < 1.1
     beyond = [one for (_, fewer), one in gains.items() if " 64 " in fewer or " 1000 " in fewer]
     assert len(beyond) == 7 and not any(one.clear for one in beyond)
+
+
+def test_what_the_appendix_says_of_them_on_all_of_cifar10() -> None:
+    experiment = part(random_kernels("full"), "cifar10")
+    found = tables_of(experiment, read(Path(__file__).parents[2] / "results/random-kernels.jsonl"))
+    gains = {(row.name, other.name): one for row, other, one in comparisons(experiment, found)}
+    assert all(one.n == 3 for one in gains.values())
+    eight, baseline = "rectified, 8 random", "linear, 8 trained, hidden layer"
+    for row in ("linear, 64 random", "linear, 8 trained"):
+        assert not gains[row, "linear, 8 random"].clear
+    camera, back_end = gains[eight, "linear, 8 random"], gains[baseline, "linear, 8 trained"]
+    assert camera.low > 0 and 0.07 < camera.mean < 0.08
+    assert back_end.low > 0 and 0.105 < back_end.mean < 0.115
+    assert gains[eight, baseline].high < 0
+    for row in ("rectified, 64 random", "rectified, 8 trained"):
+        assert gains[row, eight].low > 0 and 0.075 < gains[row, eight].mean < 0.105
+    rows = {row.name: one for row, one in found.items()}
+    assert 100 * rows["rectified, 64 random"].mean > reported("table 5", RANDOM_OBJECTS, "1000 kernels").score
+    assert gains["rectified, 64 random, regression", "rectified, 8 random, regression"].low > 0
+    beyond = [one for (_, fewer), one in gains.items() if " 64 " in fewer or " 1000 " in fewer]
+    assert len(beyond) >= 5 and not any(one.clear for one in beyond)
