@@ -228,6 +228,13 @@ def test_what_the_page_says_of_the_rows() -> None:
     rates = {x["settings"]["learning_rate"]: x for x in lines if (x["row"], x["seed"]) == ("linear, KD", 0)}
     chosen = found[photographs.better].trial.learning_rate
     assert rates[round(3 * chosen, 4)]["validation_accuracy"] < 0.11  # of ten classes: by chance
+    found = claim_scores(results, [claim("many-labels")])
+    many = {
+        (pair.better.row.data, pair.better.row.augment): outcome(pair, found)
+        for pair in claim("many-labels").pairs
+    }
+    assert len(many) == 4 and all(one is not None and 0.002 < one.mean < 0.004 for one in many.values())
+    assert [where for where, one in many.items() if one is not None and one.clear] == [("mnist", "none")]
     rescued, simulated = (
         [first.score - second.score for first, second in claim(name).reported]
         for name in ("rescue-kernels", "kernels")
