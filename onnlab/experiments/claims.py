@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from onnlab.experiments.catalogue.ntkd import SMALL
+from onnlab.experiments.catalogue.ntkd import SHORT, SMALL
 from onnlab.experiments.papers import (
     CAMVID,
     CARS,
@@ -189,7 +189,7 @@ def _kernels(better: str, worse: str) -> tuple[Pair, ...]:
 
     return (
         *(pair("ntkd", spot, "labels") for spot in spots),
-        pair("ntkd", (*CIFAR, None), "labels, 8 epochs", SMALL),
+        pair("ntkd", (*CIFAR, None), SHORT, SMALL),
         *(pair("segmentation", spot, "masks") for spot in pixels),
     )
 

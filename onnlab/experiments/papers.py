@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from onnlab.experiments.catalogue.ntkd import SMALL
+from onnlab.experiments.catalogue.ntkd import SHORT, SMALL
 from onnlab.experiments.places import Place, place
 
 SCLC, TANGENT = "xiang2022", "xiang2025"
@@ -119,7 +119,7 @@ def _digits(row: str) -> tuple[Place, ...]:
 
 def _objects(row: str) -> tuple[Place, ...]:
     """Those that see few photographs, and those that see all of them, as their small teacher."""
-    name = "labels, 8 epochs" if row == "labels" else f"{row}{SMALL}"
+    name = SHORT if row == "labels" else f"{row}{SMALL}"
     return _rows("ntkd", row, SOME) + _rows("ntkd", name, CIFAR)
 
 

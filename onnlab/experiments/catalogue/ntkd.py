@@ -11,8 +11,8 @@ OTHER_WAYS = ("not centred", "raw", "trace", "head", "one projection", "four pro
 """To compare the kernels of classifiers."""
 OTHER_BETAS = {"raw": (1e-9, 1e-8), "trace": (10.0, 50.0)}
 """Where the distance between kernels has another size."""
-SMALL = ", small teacher"
-"""Marks the rows about photographs whose teacher is no AlexNet, where both are."""
+SMALL, SHORT = ", small teacher", "labels, 8 epochs"
+"""The mark of rows about photographs whose teacher is no AlexNet, where both are; and their baseline."""
 
 
 def ntkd(scale: str) -> Experiment:
@@ -35,7 +35,7 @@ def ntkd(scale: str) -> Experiment:
     if scale == "full":
         mnist = hybrid_row("mnist", "Hybrid-8", 8, augment="shift")
         cifar = hybrid_row("cifar10", "Hybrid-16", 20, augment="shift+flip", rates=SLOWER)
-        short = replace(cifar, name="labels, 8 epochs", epochs=8)
+        short = replace(cifar, name=SHORT, epochs=8)
         parts = (
             _kernel_rows(mnist, teacher_of(mnist, "LeNet")),
             _kernel_rows(short, teacher_of(short, "SmallCNN-32", RATES[:1]), SMALL),
