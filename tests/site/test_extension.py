@@ -171,8 +171,18 @@ def test_the_results_page_shows_the_means_of_the_lines(site: Path) -> None:
         assert f'id="fig-results-sclc-{scale}-{data}"' in page
 
 
+def test_tables_break_lines_around_an_interval_and_not_inside() -> None:
+    text = findings.kept_together(
+        "Gains (a few).\n| KD | 97.3 ± 0.6 | +1.4 (0.2 to 2.6) | (5 seeds, 8 of 9) |"
+    )
+    assert text.splitlines()[0] == "Gains (a few)."
+    assert re.split("[ |]+", text.splitlines()[1])[1:-1] == [
+        "KD", "97.3\xa0±\xa00.6", "+1.4", "(0.2\xa0to\xa02.6)", "(5\xa0seeds,", "8\xa0of\xa09)",
+    ]  # fmt: skip
+
+
 def test_the_pages_show_every_number_of_the_papers_and_every_claim(site: Path) -> None:
-    page = (site / "book/results.html").read_text(encoding="utf-8")
+    page = (site / "book/results.html").read_text(encoding="utf-8").replace("\xa0", " ")
     text = re.sub(r"<[^>]+>", "", page)
     shown = [one for one in REPORTED if f"onnlab reproduce {one.experiment}" in text]
     assert shown and [one for one in shown if f"<p>{one}" not in page] == []

@@ -66,3 +66,10 @@ def test_formulas_use_the_local_mathjax(chromium: Browser, site: Path) -> None:
         assert page.locator("mjx-container").count() > 30
         fonts = page.evaluate("() => [...document.fonts].map((font) => [font.family, font.status])")
     assert sum("MJXTEX" in family and status == "loaded" for family, status in fonts) >= 2
+
+
+def test_a_claim_is_read_without_scrolling_its_table(chromium: Browser, site: Path) -> None:
+    with checks.visit(chromium, (site / "book/held.html").as_uri()) as (page, _):
+        tables = page.locator(".onnlab-claim .pst-scrollable-table-container")
+        wide = tables.evaluate_all("all => all.map((one) => one.scrollWidth - one.clientWidth)")
+    assert len(wide) > 20 and max(wide) <= 0

@@ -1,5 +1,6 @@
 """``{beside}``, ``{claim}``, ``{verdicts}``, ``{luck}``, ``{energy}``, ``{speed}``, ``{hours}``."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,15 @@ TEXTS: dict[str, Callable[[str, Path], str]] = {
 """Markdown for each directive, of its argument and the folder of the results."""
 
 
+def kept_together(text: str) -> str:
+    """Return Markdown whose tables break no line inside an interval, or between a number and its spread."""
+
+    def unbroken(found: re.Match[str]) -> str:
+        return re.sub("(?<!,) ", "\N{NO-BREAK SPACE}", found.group())
+
+    return re.sub(r"^\|.*", lambda line: re.sub(r"\([^()]*\)| ± ", unbroken, line.group()), text, flags=re.M)
+
+
 def setup(app: Sphinx) -> None:
     for name in TEXTS:
         app.add_directive(name, Finding)
@@ -67,7 +77,7 @@ class Finding(SphinxDirective):
         folder = Path(self.env.srcdir) / LINES
         for path in folder.glob("*.jsonl"):
             self.env.note_dependency(str(path))
-        text = TEXTS[self.name](self.arguments[0] if self.arguments else "", folder)
-        shown = nodes.container(classes=["onnlab-results"])
+        text = kept_together(TEXTS[self.name](self.arguments[0] if self.arguments else "", folder))
+        shown = nodes.container(classes=["onnlab-results", f"onnlab-{self.name}"])
         self.state.nested_parse(StringList(text.splitlines(), source=str(folder)), 0, shown)
         return [shown]
