@@ -176,9 +176,10 @@ def image_grid(
         raise ValueError(f"columns must be at least 1, got {columns}")
     if len(titles) > len(array):
         raise ValueError(f"titles must be at most {len(array)}, one for each image, got {len(titles)}")
-    largest = float(np.abs(array).max()) or 1.0
     if limits is None:
-        limits = (-largest, largest) if signed else (min(0.0, float(array.min())), largest)
+        low, high = min(0.0, float(array.min())), float(array.max())
+        size = max(high, -low) or 1.0
+        limits = (-size, size) if signed else (low, high if high > low else low + size)
     columns = min(columns, len(array))
     rows = -(-len(array) // columns)
     side = TEXT_WIDTH / max(columns, 4)

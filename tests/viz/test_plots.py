@@ -65,7 +65,9 @@ def test_limits_of_images():
         return image_grid(torch.tensor(images).reshape(1, 1, -1), **options).axes[0].images[0].get_clim()
 
     assert clim([0.2, 0.5]) == (0.0, 0.5)
-    assert clim([-0.5, 0.25]) == (-0.5, 0.5)
+    assert clim([-0.5, 0.25]) == (-0.5, 0.25)
+    assert clim([-0.5, -0.25]) == (-0.5, -0.25)
+    assert clim([-0.5, -0.5]) == (-0.5, 0.0) and clim([0.0, 0.0]) == (0.0, 1.0)
     assert clim([0.2, 0.5], limits=(0.1, 0.9)) == (0.1, 0.9)
     assert clim([-0.2, 0.5], signed=True) == (-0.5, 0.5)
 
