@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
+from zipfile import BadZipFile
 
 import numpy as np
 import pooch
 from filelock import FileLock, Timeout
 
-from onnlab.data.sources import SOURCES, Source
+from onnlab.data.sources import SOURCES, Arrays, Source
 
 SHIPPED = "mnist-mini"
 MADE = "scenes"
@@ -83,6 +84,8 @@ def fetch(name: str) -> Path:
         If no mirror could be reached or none holds the published file, or the folder cannot be written.
     """
     path = local_path(name)
+    if not path.is_file() and name == SHIPPED:
+        raise DataError(f"{path} is missing, which comes with onnlab: install it again")
     if not path.is_file():
         try:
             downloads = path.parent / "downloads" / name
@@ -96,6 +99,21 @@ def fetch(name: str) -> Path:
                 "space there, or let ONNLAB_DATA name a folder that you can write to, and try again"
             ) from error
     return path
+
+
+def read_arrays(name: str) -> Arrays:
+    """Return what the file of a data set holds; raise :class:`DataError` if it is none."""
+    path = fetch(name)
+    try:
+        with path.open("rb") as file:
+            found = np.load(file)
+            arrays = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else {}
+        if not arrays or not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("it is no archive of arrays")
+    except (OSError, EOFError, ValueError, BadZipFile) as error:
+        remedy = "install onnlab again" if name == SHIPPED else "delete it and try again"
+        raise DataError(f"{path} cannot be read as .npz ({error}): {remedy}") from error
+    return arrays
 
 
 def _convert(source: Source, downloads: Path, path: Path) -> None:

@@ -9,16 +9,17 @@ from PIL import Image  # comes with matplotlib
 
 from onnlab.data.cache import FOLDER, DataError, data_folder
 from onnlab.data.dataset import Dataset, Split
-from onnlab.optics._check import whole_number
+from onnlab.optics._check import rows_and_columns, whole_number
 
 CREDIT = "Carvana Image Masking Challenge (2017), https://www.kaggle.com/c/carvana-image-masking-challenge"
+HALF = 128  # of 255: what a pixel whose one half is white has, as it is rounded up
 SHOWN = 3  # names in a message, of perhaps thousands
 
 
 def carvana(
     folder: str | os.PathLike[str] | None = None,
     *,
-    size: tuple[int, int] = (160, 240),
+    size: int | tuple[int, int] = (160, 240),
     cars: int | None = None,
     seed: int = 0,
 ) -> Dataset:
@@ -32,7 +33,7 @@ def carvana(
     folder : path, optional
         Where you unpacked ``train.zip`` and ``train_masks.zip``: it holds ``train/CAR_NN.jpg`` and
         ``train_masks/CAR_NN_mask.gif``. The folder ``carvana`` in :func:`data_folder` unless given.
-    size : (int, int)
+    size : int or (int, int)
         Rows and columns to which all are shrunk or stretched; published are 1280 x 1918. A pixel belongs to
         the car if more than half of its area does.
     cars : int, optional
@@ -52,7 +53,7 @@ def carvana(
     TypeError, ValueError
         If a number is none or out of range.
     """
-    rows, columns = (whole_number("size", n) for n in size)
+    rows, columns = rows_and_columns("size", size)
     whole_number("seed", seed, 0)
     pairs = find_pairs(Path(folder) if folder is not None else data_folder() / FOLDER)
     names = sorted({_car(photograph) for photograph, _ in pairs})
@@ -107,7 +108,7 @@ def _read(pairs: list[tuple[Path, Path]], size: tuple[int, int]) -> Split:
                 f"{mask} must be as large as its photograph, {published[0]} x {published[1]}, got "
                 f"{found[0]} x {found[1]}: unpack the archives again"
             )
-        pixels[i], labels[i] = torch.from_numpy(picture).movedim(-1, 0), torch.from_numpy(area > 127)
+        pixels[i], labels[i] = torch.from_numpy(picture).movedim(-1, 0), torch.from_numpy(area > HALF)
     return Split(pixels, labels)
 
 

@@ -1,13 +1,12 @@
 """The one function that loads data sets."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from onnlab.data.cache import FOLDER, MADE, SHIPPED, DataError, available, fetch
+from onnlab.data.cache import FOLDER, MADE, SHIPPED, DataError, available, fetch, read_arrays
 from onnlab.data.carvana import carvana
 from onnlab.data.dataset import VOID, Dataset, Split, stratified_indices
 from onnlab.data.scenes import scenes
@@ -74,8 +73,7 @@ def load(name: str, **options: Any) -> Dataset:
         raise ValueError(f"name must be one of {', '.join(map(repr, available()))}, got {name!r}")
     if options:
         raise TypeError(f"the data set {name!r} has no options, got {', '.join(options)}; leave them out")
-    path = fetch(name)
-    arrays = _read(path)
+    path, arrays = fetch(name), read_arrays(name)
     if name == SHIPPED:
         return _mnist_mini(arrays)
     source = SOURCES[name]
@@ -114,14 +112,6 @@ def _mnist_mini(arrays: Arrays) -> Dataset:
     )
     mnist = SOURCES["mnist"]
     return Dataset(SHIPPED, train, validation, test, mnist.classes, f"Part of {mnist.credit}")
-
-
-def _read(path: Path) -> Arrays:
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return dict(arrays)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} cannot be read as .npz ({error}): delete it and try again") from error
 
 
 def _split(arrays: Arrays, split: str, source: Source, path: Path) -> Split:

@@ -2,14 +2,13 @@
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from onnlab.data.cache import SHIPPED, local_path
+from onnlab.data.cache import SHIPPED, read_arrays
 from onnlab.data.dataset import Dataset, Split
-from onnlab.optics._check import whole_number
+from onnlab.optics._check import rows_and_columns, whole_number
 
 CLASSES = ("background", "digit", "disc", "rectangle", "triangle", "ring")
 CREDIT = (
@@ -64,15 +63,14 @@ def scenes(
     TypeError, ValueError
         If an argument is of another kind or out of range.
     """
-    ny, nx = size if isinstance(size, (tuple, list)) else (size, size)
-    shape = (whole_number("size", ny, 16), whole_number("size", nx, 16))
+    shape = rows_and_columns("size", size, 16)
     whole_number("channels", channels)
     whole_number("objects", objects)
     if not 0 <= noise < math.inf:
         raise ValueError(f"noise must be from 0 up, got {noise}; 0.03 is usual")
     whole_number("seed", seed, 0)
-    with np.load(local_path(SHIPPED)) as arrays:
-        digits = {name: torch.from_numpy(arrays[f"x_{name}"]) for name in ("train", "validation", "test")}
+    arrays = read_arrays(SHIPPED)
+    digits = {name: torch.from_numpy(arrays[f"x_{name}"]) for name in ("train", "validation", "test")}
     counts = {"train": train, "validation": validation, "test": test}
     seeds = torch.randint(2**31, (3,), generator=Generator().manual_seed(seed)).tolist()
     splits = {}

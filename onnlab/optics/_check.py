@@ -91,6 +91,16 @@ def whole_numbers(name: str, values: object) -> tuple[int, ...]:
     return tuple(whole_number(name, value) for value in found)
 
 
+def rows_and_columns(name: str, value: object, least: int = 1) -> tuple[int, int]:
+    """Return one whole number as two, and two as they are; raise unless each is at least ``least``."""
+    found = items(value)
+    pair = (value, value) if found is None else found
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be one whole number, or two for rows and columns, got {value!r}")
+    rows, columns = (whole_number(name, number, least) for number in pair)
+    return rows, columns
+
+
 def items(values: object) -> tuple | None:
     """Return what a sequence, an array or a tensor holds; None for one number or a text."""
     if isinstance(values, str) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:

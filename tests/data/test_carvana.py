@@ -127,6 +127,8 @@ def test_a_file_that_is_no_picture_or_was_cut(tmp_path, folder, content):
     ("options", "error", "message"),
     [
         ({"size": (0, 24)}, ValueError, "size must be at least 1"),
+        ({"size": (20, 30, 3)}, ValueError, "size must be one whole number, or two for rows and columns"),
+        ({"size": "20"}, TypeError, "size must be a whole number"),
         ({"cars": 2}, ValueError, "cars must be from 3 to 4"),
         ({"cars": 5}, ValueError, "cars must be from 3 to 4"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
@@ -135,6 +137,16 @@ def test_a_file_that_is_no_picture_or_was_cut(tmp_path, folder, content):
 def test_errors(tmp_path, options, error, message):
     with pytest.raises(error, match=message):
         carvana(write(tmp_path / "here", cars=4, views=1), **options)
+
+
+def test_half_a_pixel_is_no_car_and_one_number_is_a_square(tmp_path):
+    folder = write(tmp_path / "here", cars=3, views=1)
+    for path in (folder / "train_masks").iterdir():
+        columns = np.broadcast_to(np.arange(SHAPE[1]) % 2 == 1, SHAPE)
+        Image.fromarray(columns.copy()).convert("P").save(path)
+    data = carvana(folder, size=(SHAPE[0] // 2, SHAPE[1] // 2))
+    assert not data.train.labels.any()
+    assert carvana(folder, size=16).train.images.shape[2:] == (16, 16)
 
 
 def test_too_few_cars(tmp_path):

@@ -3,6 +3,7 @@
 import gzip
 import os
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -86,6 +87,30 @@ def test_a_file_that_is_no_archive(cache, content):
     (cache / "mnist.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"mnist\.npz cannot be read as \.npz .*delete it and try again"):
         load("mnist")
+
+
+def test_arrays_without_names_and_names_without_arrays(cache):
+    cache.mkdir()
+    with (cache / "mnist.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match="it is no archive of arrays.*delete it"):
+        load("mnist")
+    with ZipFile(cache / "mnist.npz", "w") as archive:
+        archive.writestr("x_train.npy", b"no array")
+    with pytest.raises(DataError, match="cannot be read as .npz"):
+        load("mnist")
+
+
+@pytest.mark.parametrize("name", ["mnist-mini", "scenes"])
+def test_what_comes_with_the_package_is_installed_again(tmp_path, monkeypatch, name):
+    broken = tmp_path / "mnist_mini.npz"
+    monkeypatch.setattr("onnlab.data.cache.__file__", str(tmp_path / "cache.py"))
+    with pytest.raises(DataError, match="is missing, .* install it again"):
+        load(name)
+    broken.write_bytes(b"PK cut")
+    with pytest.raises(DataError, match=r"cannot be read as \.npz .* install onnlab again"):
+        load(name)
+    assert list(tmp_path.iterdir()) == [broken]
 
 
 def test_a_file_that_was_cut(cache, grey):
