@@ -70,7 +70,8 @@ class Split:
         return len(self.pixels)
 
     def __getitem__(self, index: int | slice | Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
-        return _as_floats(self.pixels[index]), self.labels[index]
+        images = self.pixels[index]  # a network may work in place: floats are copied, too
+        return images.clone() if images.is_floating_point() else _as_floats(images), self.labels[index]
 
     def __repr__(self) -> str:
         return f"Split({len(self)} images of shape {tuple(self.pixels.shape[1:])})"

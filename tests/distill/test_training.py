@@ -191,6 +191,14 @@ def test_evaluate_is_exact_and_leaves_no_trace():
     assert same_weights(model, before) and [layer.training for layer in model.modules()] == modes
 
 
+def test_a_network_that_works_in_place_does_not_reach_the_images():
+    split = toy_split(6, seed=0)
+    split.pixels.sub_(0.5)
+    before = split.pixels.clone()
+    evaluate(nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(36, 3)), split)
+    assert torch.equal(split.pixels, before)
+
+
 def test_evaluate_restores_the_mode_after_an_error():
     model = toy_model(classes=2).train()
     with pytest.raises(ValueError, match="targets must be from 0 to 1"):
