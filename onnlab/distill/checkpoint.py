@@ -18,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import onnlab
+from onnlab.data._digest import raw
 
 NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64)
 COUNTS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool)
@@ -94,8 +95,8 @@ def load_checkpoint(path: str | os.PathLike[str], model: nn.Module) -> dict[str,
         If the file is damaged, was not written by :func:`save_checkpoint`, or holds another structure.
     """
     about, tensors = read_checkpoint(path)
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    saved = {name: tuple(value.shape) for name, value in tensors.items()}
+    own = {name: _form(value) for name, value in model.state_dict().items()}
+    saved = {name: _form(value) for name, value in tensors.items()}
     if own != saved:
         differing = sorted(name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name))
         name = differing[0]
@@ -147,9 +148,9 @@ def read_state(path: Path, recipe: Mapping[str, Any]) -> dict[str, Any] | None:
             f"checkpoint must be a file that fit has written, {path} is not; delete it or name another"
         ) from error
     changed = [
-        f"{name} was {before.get(name)!r} and is {value!r}"
-        for name, value in recipe.items()
-        if before.get(name) != value
+        f"{name} was {before.get(name)!r} and is {recipe.get(name)!r}"
+        for name in {**before, **recipe}
+        if before.get(name) != recipe.get(name)
     ]
     if changed:
         raise ValueError(
@@ -164,16 +165,21 @@ def _storable(name: str, value: object) -> Tensor:
         got = value.dtype if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(
             f"{name} of the model must be a tensor of a type that safetensors can hold, got {got}; "
-            "use model.to(torch.complex64) for complex128"
+            "give a complex128 parameter p the data p.data.to(torch.complex64)"
         )
     return value
+
+
+def _form(value: Tensor) -> str:
+    """What two networks of the same structure have in common: shape, and whether numbers are complex."""
+    return f"{'complex ' * value.is_complex()}{tuple(value.shape)}"
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(raw(value))
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from onnlab.data._digest import raw
 from onnlab.distill.kd import check_settings, checked_logits, kd_loss
 from onnlab.distill.parallel import shared
 
@@ -160,7 +161,7 @@ def batch_key(images: Tensor, teacher: nn.Module) -> Key:
     In-place changes count up the version of a tensor: what was known of other weights is forgotten.
     """
     versions = sum(tensor._version for tensor in (*teacher.parameters(), *teacher.buffers()))
-    return hashlib.sha256(images.detach().cpu().numpy().tobytes()).digest(), versions
+    return hashlib.sha256(raw(images)).digest(), versions
 
 
 def recall(memory: dict[Key, Tensor], key: Key, ask: Callable[[], Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from onnlab.data import VOID, Dataset, Split
+from onnlab.data._digest import digest
 from onnlab.distill import _check as check
 from onnlab.distill._progress import Progress
 from onnlab.distill.augment import Augmentation
@@ -92,7 +93,8 @@ def fit(
         Weights to end with: those of :attr:`History.best`, or those of the last epoch.
     checkpoint : path, optional
         File to which the run is saved after each epoch. Call again with the same arguments, and a run that
-        was killed goes on, to the result that it would have had.
+        was killed goes on, to the result that it would have had. Other settings or images are refused; of the
+        networks only class and size are compared.
     device : str or device
         For example ``"cuda"``. All images are moved there, as bytes.
     autocast : bool
@@ -171,7 +173,9 @@ def fit(
     first = torch.randperm(len(train), generator=Generator().manual_seed(seeds[0][0]))
     rows: list[Epoch] = []
     best: dict[str, Tensor] = {}
-    if file and (state := read_state(file, recipe)):
+    # Another part of a data set has the same name and may have as many images.
+    run = {**recipe, "pixels": digest(data.train, data.validation)} if file else recipe
+    if file and (state := read_state(file, run)):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimiser"])
         rows, best = [Epoch(*row) for row in state["rows"]], state["best"]
@@ -221,7 +225,7 @@ def fit(
                 best = {name: tensor.clone() for name, tensor in model.state_dict().items()}
             if file and is_first():
                 state = {"model": model.state_dict(), "optimiser": optimizer.state_dict(), "best": best}
-                write_state(file, recipe, {**state, "rows": [tuple(row) for row in rows]})
+                write_state(file, run, {**state, "rows": [tuple(row) for row in rows]})
             line.epoch(rows[-1])
 
     if keep == "best":

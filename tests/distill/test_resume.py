@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,21 @@ def test_other_settings_are_refused(tmp_path):
         fit(toy_model(), toy_data(), **{**settings, "seed": 1, "batch_size": 32})
     with pytest.raises(ValueError, match="parameters was 243 and is 373"):
         fit(toy_model(classes=5), toy_data(), **settings)
+
+
+def test_a_setting_that_is_left_out_is_another_setting(tmp_path):
+    settings = {"epochs": 1, "seed": 0, "checkpoint": tmp_path / "run", "progress": False}
+    fit(toy_model(), toy_data(), **settings, fixed_batches=True)
+    with pytest.raises(ValueError, match="fixed_batches was True and is None"):
+        fit(toy_model(), toy_data(), **settings)
+
+
+def test_as_many_other_images_are_refused(tmp_path):
+    settings = {"epochs": 1, "seed": 0, "checkpoint": tmp_path / "run", "progress": False}
+    data = toy_data()
+    fit(toy_model(), replace(data, train=data.train.subset(30, seed=0)), **settings)
+    with pytest.raises(ValueError, match="of another run .pixels was"):
+        fit(toy_model(), replace(data, train=data.train.subset(30, seed=1)), **settings)
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

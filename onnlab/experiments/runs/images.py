@@ -1,9 +1,9 @@
 """The images of a run: its data set, and the part of it that the run learns from."""
 
-import hashlib
 from functools import lru_cache
 
 from onnlab.data import Dataset
+from onnlab.data._digest import digest
 from onnlab.experiments.parts import TASKS
 from onnlab.experiments.settings import Run
 
@@ -12,11 +12,7 @@ from onnlab.experiments.settings import Run
 def dataset(name: str) -> tuple[Dataset, str]:
     """Return a data set, and the SHA-256 of all its pixels and labels in their splits."""
     data = TASKS[name]()
-    digest = hashlib.sha256()
-    for split in (data.train, data.validation, data.test):
-        digest.update(split.pixels.numpy().tobytes())
-        digest.update(split.labels.numpy().tobytes())
-    return data, digest.hexdigest()
+    return data, digest(data.train, data.validation, data.test)
 
 
 def images_of(run: Run) -> Dataset:

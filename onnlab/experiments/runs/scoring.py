@@ -6,6 +6,7 @@ from functools import lru_cache
 from torch import Generator, Tensor, nn
 
 from onnlab.data import Dataset
+from onnlab.data._digest import raw
 from onnlab.distill import History, evaluate, segmentation_scores
 from onnlab.experiments.runs.images import labels_pixels
 from onnlab.experiments.settings import Run
@@ -71,7 +72,7 @@ class _Shown(nn.Module):
         self.model, self.pictures = model, pictures
 
     def forward(self, x: Tensor) -> Tensor:
-        key = hashlib.sha256(x.cpu().numpy().tobytes()).digest()
+        key = hashlib.sha256(raw(x)).digest()
         maps = self.pictures.maps
         if key not in maps:
             maps[key] = self.model.pool(self.model.optics(x, self.pictures.generator))
