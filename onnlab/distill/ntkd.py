@@ -160,22 +160,24 @@ class NTKD(Objective):
         beta = self.beta * min(1.0, batch.progress / self.warm_up) if self.warm_up else self.beta
         logits = checked_logits(batch.logits, batch.targets)
         loss = self.alpha * F.cross_entropy(logits, batch.targets) if self.alpha else logits.new_zeros(())
-        key = batch_key(batch.images, self.teacher)
+        key = batch_key(batch.images, self.teacher) if self.remember or self.projections else None
 
         def ask() -> Tensor:
             names = self.teacher_parameters or [name for name, _ in self.teacher.named_parameters()]
             with torch.no_grad(), eval_mode(self.teacher.to(batch.images.device)) as teacher:
+                if self.projections:
+                    _check_outputs(logits[:1].numel(), teacher(batch.images[:1]).numel())
                 return self._kernel(teacher, batch.images, names, key)
 
-        teacher_kernel = recall(self._memory, key, ask) if self.remember else ask()
+        teacher_kernel = recall(self._memory, key, ask) if self.remember and key else ask()
         with eval_mode(batch.model) as student:
             kernel = self._kernel(student, batch.images, self.parameters, key)
         return loss + beta * ntkd_loss(kernel, teacher_kernel, self.normalise, self.centre, self.distance)
 
-    def _kernel(self, model: nn.Module, images: Tensor, parameters: Parameters, key: Key) -> Tensor:
+    def _kernel(self, model: nn.Module, images: Tensor, parameters: Parameters, key: Key | None) -> Tensor:
         # The directions follow from the images: both networks get the same ones, and so does a run that
         # goes on after an interruption.
-        generator = Generator().manual_seed(int.from_bytes(key[0][:7])) if self.projections else None
+        generator = Generator().manual_seed(int.from_bytes(key[0][:7])) if key and self.projections else None
         return ntk(model, images, parameters=parameters, projections=self.projections, generator=generator)
 
     def __repr__(self) -> str:
@@ -195,6 +197,14 @@ def _centred(kernel: Tensor) -> Tensor:
 def _scaled(kernel: Tensor, normalise: str) -> Tensor:
     size = torch.linalg.matrix_norm(kernel) if normalise == "frobenius" else torch.trace(kernel)
     return kernel / torch.where(size == 0, 1.0, size)
+
+
+def _check_outputs(student: int, teacher: int) -> None:
+    if student != teacher:
+        raise ValueError(
+            f"projections must be None for a student of {student} outputs and a teacher of {teacher}: they "
+            "have no random directions in common"
+        )
 
 
 def _check_options(normalise: str | None, distance: str) -> None:

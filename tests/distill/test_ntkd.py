@@ -131,6 +131,21 @@ def test_student_and_teacher_share_their_directions_and_a_batch_always_has_the_s
     assert 0 < (objective(b) - exact).abs() < exact
 
 
+def test_directions_of_networks_with_other_outputs_are_not_the_same() -> None:
+    other = nn.Sequential(nn.Flatten(), nn.Linear(36, 7))
+    with pytest.raises(ValueError, match="a student of 3 outputs and a teacher of 7"):
+        NTKD(other, projections=2)(batch(network()))
+    assert NTKD(other)(batch(network())).isfinite()
+
+
+def test_images_of_half_precision_are_remembered_too() -> None:
+    student, teacher = network().bfloat16(), network(1).bfloat16()
+    images = batch(network()).images.bfloat16()
+    half = replace(batch(network()), model=student, images=images, logits=student(images))
+    for objective in (NTKD(teacher, remember=True), KD(teacher, remember=True), NTKD(teacher, projections=1)):
+        assert torch.equal(objective(half), objective(half)) and objective(half).isfinite()
+
+
 def test_the_students_batchnorm_is_in_eval_mode_for_the_kernel_and_in_training_mode_after() -> None:
     student, teacher = toy_model().train(), network()
     b = batch(student)
