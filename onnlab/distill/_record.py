@@ -117,7 +117,9 @@ def record(model: nn.Module, parameters: dict[str, nn.Parameter], x: Tensor, dif
     }
     watch = Watch({parameters[name]: value for name, value in entering.items()}, entering, len(x))
     with torch.enable_grad(), in_space(model), watch:
-        outputs = _one_row_each(functional_call(model, dict(entering), (x,)), len(x))
+        # Untied: a module that stands in two places must get its own weights back, and the watch knows both.
+        outputs = functional_call(model, dict(entering), (x,), tie_weights=False)
+        outputs = _one_row_each(outputs, len(x))
     counts = _consumers(outputs)
     taps = [tap for tap in watch.taps if counts[tap.edge[:2]]]  # leave out what the outputs do not depend on
     kinds: dict[str, list[object]] = {}
@@ -183,12 +185,18 @@ def _consumers(outputs: Tensor) -> Counter[Any]:
     waiting: list[Any] = [outputs.grad_fn]
     seen = set(waiting)
     while waiting:
-        for node, number in waiting.pop().next_functions:
-            if node is not None:
-                counts[node, number] += 1
-                if node not in seen:
-                    seen.add(node)
-                    waiting.append(node)
+        node = waiting.pop()
+        if node.name() == "CheckpointFunctionBackward":
+            raise ValueError(
+                "model must show what it computes, but torch.utils.checkpoint hides a part of it; call that "
+                "with use_reentrant=False"
+            )
+        for before, number in node.next_functions:
+            if before is not None:
+                counts[before, number] += 1
+                if before not in seen:
+                    seen.add(before)
+                    waiting.append(before)
     return counts
 
 

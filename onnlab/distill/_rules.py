@@ -15,7 +15,7 @@ Uses = list[tuple[Tensor | None, Tensor | None, Use]]  # weight, bias, and how t
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Uses:
-    return [(weight, bias, Dense(input))] if input.ndim > 1 else []
+    return [(weight, bias, Dense(input))] if input.ndim > 1 and weight.ndim == 2 else []
 
 
 def _conv2d(

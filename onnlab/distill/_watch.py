@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
@@ -16,6 +17,7 @@ from onnlab.distill.layers import Step, Use
 DROPOUTS = (
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, F.rrelu,
 )  # fmt: skip
+RANDOM = "model must be in eval mode: {} and so would the kernel be; call model.eval()"
 NORMS = (F.layer_norm, F.group_norm, F.instance_norm)
 POOLS = (F.avg_pool2d, F.adaptive_avg_pool2d)
 
@@ -38,12 +40,23 @@ class Tap:
 class StandIns(TorchFunctionMode):
     """Puts stand-ins for parameters in, wherever a torch function gets one; refuses a model in training mode.
 
-    ``functional_call`` does so in modules alone, not where a model keeps a parameter in a list of its own.
+    ``functional_call`` does so in modules alone, under one name each: not where a model keeps a parameter in
+    a list of its own, or two modules share one.
     """
 
     def __init__(self, entering: Mapping[nn.Parameter, Tensor]) -> None:
         super().__init__()
         self.entering = {id(parameter): value for parameter, value in entering.items()}
+
+    def __enter__(self) -> "StandIns":
+        self.drawn = _drawn()
+        super().__enter__()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        super().__exit__(kind, error, trace)
+        if error is None and not all(map(torch.equal, self.drawn, _drawn())):
+            raise ValueError(RANDOM.format("it draws random numbers when it is called,"))
 
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -57,7 +70,7 @@ class StandIns(TorchFunctionMode):
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, with the stand-ins."""
-        return func(*args, **kwargs)
+        return EXACT.get(func, func)(*args, **kwargs)
 
     def _stand_in(self, value: Any) -> Any:
         if type(value) in (list, tuple):
@@ -79,7 +92,7 @@ class Watch(StandIns):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, and note it."""
         self.normed |= func in NORMS
-        output = (_scale_and_shift if func is F.batch_norm else func)(*args, **kwargs)
+        output = (_scale_and_shift if func is F.batch_norm else EXACT.get(func, func))(*args, **kwargs)
         if func in RULES:
             self._note(RULES[func](*args, **kwargs), output)
         elif (func in POOLS or (func == Tensor.__getitem__ and _crops(args[1]))) and args:
@@ -145,7 +158,17 @@ def _refuse_mixing(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> No
     if func is F.instance_norm and settings["running_mean"] is not None and settings["use_input_stats"]:
         raise ValueError("model must be in eval mode: InstanceNorm changes its statistics; call model.eval()")
     if func in DROPOUTS and settings["training"] and settings.get("p", 1) > 0:
-        raise ValueError(
-            f"model must be in eval mode: {func.__name__} is random in training mode, and so would the "
-            "kernel be; call model.eval()"
-        )
+        raise ValueError(RANDOM.format(f"{func.__name__} is random in training mode,"))
+
+
+def _drawn() -> list[Tensor]:
+    """Return the states of the global generators, which move when something is drawn from them."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [])]
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    return g * v / torch.norm_except_dim(v, 2, dim)
+
+
+EXACT = {torch._weight_norm: _weight_norm}
+"""What PyTorch has a wrong second derivative of, which the gradient of a kernel needs."""

@@ -285,7 +285,7 @@ class Offset(Use):
 
     def outputs(self, delta: Tensor) -> Tensor:
         """Sum of the deltas over positions."""
-        return delta.flatten(3).sum(3)[:, :, None, :, None]
+        return delta.reshape(*delta.shape[:3], -1).sum(3)[:, :, None, :, None]
 
 
 class Norm(Use):

@@ -120,7 +120,7 @@ def ntk_trace(
     *,
     samples: int = 1,
     scale: float = 1e-3,
-    parameters: Sequence[str] | None = None,
+    parameters: Sequence[str] | Mapping[str, float] | None = None,
     generator: Generator,
 ) -> Tensor:
     r"""Estimate the trace of the tangent kernel without gradients, from random pushes of the parameters.
@@ -128,6 +128,8 @@ def ntk_trace(
     .. math:: \sum_i K_{ii} \approx \frac{1}{S\,\sigma^2} \sum_s
         \lVert f(x; \theta + \sigma\varepsilon_s) - f(x; \theta) \rVert^2,
         \qquad \varepsilon_s \sim \mathcal{N}(0, 1)
+
+    With weights, the push of a parameter is :math:`\sqrt{w_\theta}` times as large.
 
     One number says how much the outputs move, and nothing about which images move together.
 
@@ -141,7 +143,7 @@ def ntk_trace(
         Number of pushes :math:`S`.
     scale : float
         Their size :math:`\sigma`.
-    parameters : sequence, optional
+    parameters : sequence or mapping, optional
         As in :func:`ntk`.
     generator : Generator
         Source of the pushes, on the CPU.
@@ -165,15 +167,17 @@ def ntk_trace(
     if finite_number("scale", scale) <= 0:
         raise ValueError(f"scale must be positive, got {scale}; 1e-3 is usual")
     named = {name: p for name, p in model.named_parameters() if p in weights}
+    sizes = {name: scale * weights[p] ** 0.5 for name, p in named.items()}
     with StandIns({}):
         before, total = model(x), x.new_zeros(())
     for _ in range(samples):
         pushed = {
-            name: p + scale * torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)
+            name: p + sizes[name] * torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p.device)
             for name, p in named.items()
         }
         with StandIns({p: pushed[name] for name, p in named.items()}):
-            total = total + (functional_call(model, pushed, (x,)) - before).square().sum()
+            after = functional_call(model, pushed, (x,), tie_weights=False)
+        total = total + (after - before).square().sum()
     return total / (samples * scale**2)
 
 
@@ -209,7 +213,8 @@ class _Side:
 
         def value(parameters: dict[str, Tensor], image: Tensor) -> Tensor:
             with StandIns({p: parameters[name] for name, p in self.originals.items()}):
-                return functional_call(self.model, parameters, (image[None],)).flatten() @ direction
+                outputs = functional_call(self.model, parameters, (image[None],), tie_weights=False)
+                return outputs.flatten() @ direction
 
         found = self._each_image(grad(value), {name: p for name, (p, _) in self.rest.items()})
         rows = [root * found[name].flatten(1) for name, (_, root) in self.rest.items()]
@@ -286,7 +291,7 @@ def _checked(
     one_of("classes", classes, ("trace", "full"))
     if isinstance(parameters, str):
         raise TypeError(f"parameters must be a sequence of names, got {parameters!r}; pass [{parameters!r}]")
-    named = dict(model.named_parameters())
+    named = dict(model.named_parameters(remove_duplicate=False))  # a tied weight is known by either name
     wanted = parameters if isinstance(parameters, Mapping) else dict.fromkeys(parameters or [], 1.0)
     weights: dict[nn.Parameter, float] = {}
     if parameters is None:

@@ -303,6 +303,17 @@ def test_the_trace_from_random_pushes() -> None:
     assert head.requires_grad and head < estimate
 
 
+def test_the_weights_of_a_mapping_enter_the_trace() -> None:
+    model, x, _ = made("LeNet", n=4)
+    wanted = {"features": 0.0, "classifier": 9.0}
+    with torch.no_grad():
+        estimate = ntk_trace(
+            model, x, samples=200, scale=1e-5, parameters=wanted, generator=Generator().manual_seed(0)
+        )
+        trace = ntk(model, x, parameters=wanted).trace()
+    assert abs(estimate / trace - 1) < 0.1
+
+
 def test_a_scale_of_pushes_has_no_unit() -> None:
     with pytest.raises(ValueError, match="scale must be finite, got nan"):
         ntk_trace(nn.Linear(2, 2), torch.rand(2, 2), scale=float("nan"), generator=Generator())

@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from onnlab.distill import _record, layers, ntk
+from onnlab.distill import _record, layers, ntk, ntk_trace
 from onnlab.distill._record import record
 from onnlab.distill.layers import LargeConvolution
 from onnlab.networks import (
@@ -396,8 +396,135 @@ def test_a_random_network_is_refused_where_no_rule_sees_it() -> None:
         def forward(self, x):
             return (self.gain * x + torch.rand_like(x)).square().flatten(1)
 
-    with pytest.raises(RuntimeError, match="randomness"):
+    with pytest.raises(ValueError, match="draws random numbers"):
         ntk(Noisy().double(), random(2, *TINY[:2], 6))
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        lambda x: torch.dropout(x, 0.5, True),
+        lambda x: torch.rrelu(x, training=True),
+        nn.MultiheadAttention(6, 2, dropout=0.5).double(),
+    ],
+    ids=["dropout", "rrelu", "attention"],
+)
+def test_randomness_is_noticed_whatever_draws_it(tail) -> None:
+    class Random(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.layer = nn.LayerNorm(6).double(), nn.Linear(6, 6).double()
+
+        def forward(self, x):
+            x = self.layer(self.norm(x))
+            return tail(x, x, x, need_weights=False)[0] if isinstance(tail, nn.Module) else tail(x)
+
+    for differentiable in (True, False):
+        with torch.set_grad_enabled(differentiable), pytest.raises(ValueError, match="model must be in eval"):
+            ntk(Random(), random(4, 6))
+    with pytest.raises(ValueError, match="model must be in eval mode"):
+        ntk_trace(Random(), random(4, 6), generator=Generator().manual_seed(0))
+
+
+class Twice(nn.Module):
+    """One module, or one weight of two, that stands in two places."""
+
+    def __init__(self, shared: str):
+        super().__init__()
+        gain = lambda: ScaledBy(random(36, seed=9))  # noqa: E731
+        make = gain if shared == "no rule" else partial(nn.Conv2d, 1, 1, 3, padding=1)
+        first = make()
+        second = make() if shared == "weight" else first
+        if shared == "weight":
+            second.weight = first.weight
+        self.layers = nn.Sequential(first, nn.Tanh(), second, nn.Flatten(), nn.Linear(36, 3)).double()
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class ScaledBy(nn.Module):
+    def __init__(self, gain: Tensor):
+        super().__init__()
+        self.gain = nn.Parameter(gain)
+
+    def forward(self, x):
+        return x * self.gain.view(6, 6)
+
+
+def plain_jacobian(model: nn.Module, x: Tensor) -> Tensor:
+    """By autograd, one output after the other: ``functional_call`` cannot put back what it finds twice."""
+    weights = list(model.parameters())
+    rows = [torch.autograd.grad(y, weights, retain_graph=True) for y in model(x).flatten()]
+    return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows]).unflatten(
+        0, (len(x), -1)
+    )
+
+
+@pytest.mark.parametrize("shared", ["module", "weight", "no rule"])
+def test_what_stands_in_two_places_counts_twice_and_stays_where_it_was(shared: str) -> None:
+    model, x = fresh(lambda: Twice(shared)), random(3, 1, 6, 6)
+    weights, values = list(model.parameters()), [p.detach().clone() for p in model.parameters()]
+    j = plain_jacobian(model, x)
+    for differentiable in (False, True, False):
+        with torch.set_grad_enabled(differentiable):
+            torch.testing.assert_close(ntk(model, x).detach(), torch.einsum("ncp,mcp->nm", j, j))
+    ntk_trace(model, x, scale=0.1, generator=Generator().manual_seed(0))
+    left = list(model.parameters())
+    assert all(one is other for one, other in zip(left, weights, strict=True))
+    assert all(torch.equal(one, value) for one, value in zip(left, values, strict=True))
+    assert all(isinstance(layer._parameters[name], nn.Parameter)
+               for layer in model.modules() for name in layer._parameters)  # fmt: skip
+
+
+def test_a_tied_weight_is_known_by_either_name() -> None:
+    model, x = fresh(lambda: Twice("weight")), random(3, 1, 6, 6)
+    first, second = (
+        ntk(model, x, parameters=["layers.0.weight"]),
+        ntk(model, x, parameters=["layers.2.weight"]),
+    )
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    j = plain_jacobian(model, x)[..., :9]  # the weight comes first
+    torch.testing.assert_close(first.detach(), torch.einsum("ncp,mcp->nm", j, j))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
+@pytest.mark.parametrize("normed", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_normed_weights_have_the_gradient_of_finite_differences(normed) -> None:
+    assert_gradient(lambda: nn.Sequential(nn.Flatten(), normed(nn.Linear(36, 4)), nn.Tanh(), nn.Linear(4, 2)),
+                    (1, 6, 6), None)  # fmt: skip
+
+
+def test_a_norm_of_many_features_without_pixels() -> None:
+    features = layers.PATCHES
+    model, x = (
+        nn.Sequential(nn.BatchNorm1d(features), nn.Linear(features, 1)).double().eval(),
+        random(2, features),
+    )
+    factors = x * model[1].weight / (1 + model[0].eps) ** 0.5
+    by_hand = factors @ factors.T + model[1].weight.square().sum() + model[0](x) @ model[0](x).T + 1
+    torch.testing.assert_close(ntk(model, x).detach(), by_hand.detach())
+
+
+def test_a_matrix_of_one_row_takes_the_other_way() -> None:
+    class Single(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.row = nn.Linear(6, 4), nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return F.linear(torch.tanh(self.layer(x)), self.row)[:, None]
+
+    assert_exact(fresh(Single), random(3, 6))
+
+
+def test_what_a_checkpoint_hides_is_refused() -> None:
+    class Hidden(LeNet):
+        def forward(self, x):
+            return self.classifier(checkpoint(self.features, x.requires_grad_(), use_reentrant=True))
+
+    with pytest.raises(ValueError, match="hides a part of it; .* use_reentrant=False"):
+        ntk(fresh(Hidden), random(3, *DIGIT))
 
 
 def test_a_matrix_with_two_biases_and_kernels_forth_and_back() -> None:
