@@ -4,11 +4,12 @@ A line of JSON goes to the standard output for each cell as soon as it has run, 
 earned is known even if it never comes to an end. The kernel of the notebook cannot write to that output.
 """
 
+import ast
 import json
 import os
 import re
 import sys
-from copy import deepcopy
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -54,8 +55,9 @@ class Ran:
 def run_notebook(notebook: NotebookNode, cell_seconds: float, out: IO[str]) -> None:
     """Run the code cells of a notebook in their order and write a line for each.
 
-    Before a graded cell, the modules of ``onnlab.checks`` are forgotten and the locked cells in front of the
-    first answer run again: whatever an answer has put in the place of ``check``, the real one is back.
+    Before a graded cell, the modules of ``onnlab.checks`` are forgotten and what the cell calls is made anew:
+    whatever an answer has put in the place of ``check``, the real one is back. All other names stay as the
+    answers left them, as they do in the notebook of the student.
     """
     client = _Client(
         notebook,
@@ -71,22 +73,45 @@ def run_notebook(notebook: NotebookNode, cell_seconds: float, out: IO[str]) -> N
     )
     with client.setup_kernel():
         answered = False
-        first: list[NotebookNode] = [nbformat.v4.new_code_cell(FRESH)]
+        setup: list[str] = []
         for cell in notebook.cells:
             marks = cell.metadata.nbgrader
             answered |= marks.solution
             if cell.cell_type != "code":
                 continue
             try:
-                for one in first if marks.grade else ():
-                    client.run(deepcopy(one))
+                if marks.grade:
+                    client.run(nbformat.v4.new_code_cell(anew(setup, cell.source)))
                 ran = client.run(cell)
             except DeadKernelError:
                 _write(out, {"died": marks.grade_id})
                 return
             _write(out, asdict(ran))
             if not answered:
-                first.append(cell)
+                setup.append(cell.source)
+
+
+def anew(setup: Iterable[str], graded: str) -> str:
+    """Return code that forgets the checks and makes anew what a graded cell calls of the setup.
+
+    Parameters
+    ----------
+    setup : iterable of str
+        The locked code in front of the first answer.
+    graded : str
+        The code of the graded cell.
+    """
+    calls = (node.func for node in ast.walk(ast.parse(graded)) if isinstance(node, ast.Call))
+    called = {call.id for call in calls if isinstance(call, ast.Name)}
+    statements = (one for source in setup for one in ast.parse(source).body)
+    return "\n".join([FRESH, *(ast.unparse(one) for one in statements if called & _names(one))])
+
+
+def _names(statement: ast.stmt) -> set[str]:
+    """Return the names that an import or a function gives."""
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return {one.asname or one.name for one in statement.names}
+    return {statement.name} if isinstance(statement, ast.FunctionDef) else set()
 
 
 class _Client(NotebookClient):

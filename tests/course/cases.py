@@ -25,6 +25,10 @@ def check(name, function):
         return 0.0
     print("Passed." if answer == wanted else f"Not yet: got {answer}")
     return float(points) if answer == wanted else 0.0
+
+
+def helper(x):
+    return None
 '''
 ANSWER = '''def {name}(x):
     """{doc}"""

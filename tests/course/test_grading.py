@@ -3,6 +3,7 @@
 import pytest
 
 from onnlab.course.grading import grade, score_of
+from onnlab.course.runner import anew
 from onnlab.course.sandbox import Limits, SandboxError
 from tests.course.cases import GOOD, answered, code, form, hand_in, write_source
 
@@ -23,6 +24,7 @@ def before(first: str) -> dict[str, str]:
 HONEST = {
     "good": GOOD,
     "partly": {**GOOD, SQUARE: "def square(x):\n    return 2 * x"},
+    "renames": {**GOOD, SQUARE: "def helper(x):\n    return x * x\n\ndef square(x):\n    return helper(x)"},
     "unattempted": {},
     "raises": {**GOOD, SQUARE: "raise ValueError('I am lost')"},
 }
@@ -77,6 +79,7 @@ def points(graded, student):
     [
         ("good", [1, 2, None], ""),
         ("partly", [1, 0, None], ""),
+        ("renames", [1, 2, None], ""),  # its own helper in the place of the setup's
         ("unattempted", [0, 0, 0], "not attempted"),
         ("raises", [1, 0, None], "ValueError: I am lost"),
         ("exits", [1, 0, None], "Python ended at ch90-square"),
@@ -97,6 +100,14 @@ def test_each_costs_its_own_points_and_is_named(graded, student, scores, reason)
     found, said = points(graded, student)
     assert found == scores, said
     assert reason in said if reason else said == ""
+
+
+def test_before_a_check_only_what_it_calls_is_made_anew():
+    setup = "import math\nfrom builtins import abs, print as check\nslow = math.nan\n\ndef near(x):\n    pass"
+    names = {"check": "forged", "near": "own", "slow": "own"}
+    exec(anew([setup], 'check("ch90-double", near)'), names)
+    del names["__builtins__"]
+    assert names == {"check": print, "abs": abs, "near": "own", "slow": "own"}
 
 
 @pytest.mark.slow
