@@ -27,23 +27,41 @@ def release_folder(source: str | Path, out: str | Path) -> list[Path]:
     Raises
     ------
     SourceError
-        If there is no notebook, or one is not what :func:`release` expects.
+        If there is no notebook, one is not what :func:`release` expects, or both folders are the same.
     """
+    if Path(out).resolve() == Path(source).resolve():
+        raise SourceError(f"{out} must be another folder than that of the solutions, which would be lost")
     found = sorted(Path(source).glob("*.ipynb"))
     if not found:
         raise SourceError(f"{source} must be a folder with notebooks, found none; try exercises/source")
+    students = {path.name: read_form(path) for path in found}  # all of them, before any is written
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for path in found:
-        try:
-            student = release(nbformat.read(path, as_version=4))
-        except SourceError as error:
-            raise SourceError(f"{path}: {error}") from None
-        target = folder / path.name
+    written = [folder / name for name in students]
+    for target, student in zip(written, students.values(), strict=True):
         nbformat.write(student, target)
-        written.append(target)
     return written
+
+
+def read_form(path: Path) -> NotebookNode:
+    """Return the student form of a file with solutions.
+
+    Raises
+    ------
+    SourceError
+        If it cannot be read, or is not what :func:`release` expects; the text begins with the file.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+        return release(notebook)
+    except SourceError as error:
+        raise SourceError(f"{path}: {error}") from None
+    except Exception as error:  # nbformat fails in many ways
+        reason = str(error).partition("\n")[0]
+        raise SourceError(
+            f"{path}: must be a notebook that can be read ({type(error).__name__}: {reason}); save it anew"
+        ) from error
 
 
 def release(notebook: NotebookNode) -> NotebookNode:

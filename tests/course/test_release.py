@@ -133,6 +133,23 @@ def test_a_folder_is_released_and_its_faults_name_the_file(tmp_path: Path) -> No
         release_folder(tmp_path / "nowhere", tmp_path)
 
 
+def test_solutions_are_not_overwritten(tmp_path: Path) -> None:
+    nbformat.write(source(), tmp_path / "ch77.ipynb")
+    before = (tmp_path / "ch77.ipynb").read_text()
+    with pytest.raises(SourceError, match="must be another folder"):
+        release_folder(tmp_path, tmp_path / "new" / "..")
+    assert (tmp_path / "ch77.ipynb").read_text() == before
+
+
+def test_nothing_is_written_if_one_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    nbformat.write(source(), tmp_path / "in" / "ch77.ipynb")
+    nbformat.write(unmarked(), tmp_path / "in" / "ch78.ipynb")
+    with pytest.raises(SourceError, match=r"ch78.ipynb: cell 1"):
+        release_folder(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "onnlab", "release", str(tmp_path), str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
