@@ -21,8 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DataError, CommandError, ClusterError, LineError) as error:
         print(f"onnlab: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"onnlab: {what}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("onnlab: interrupted; the same command goes on from here", file=sys.stderr)
+        resumes = getattr(options, "resumes", lambda options: False)(options)
+        rest = "goes on from here" if resumes else "starts anew"
+        print(f"onnlab: interrupted; the same command {rest}", file=sys.stderr)
         return 130
     return status or 0
 
@@ -30,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; each sets ``run``, which takes the parsed options.
 
-    It returns an exit status, or nothing where all went well.
+    It returns an exit status, or nothing where all went well. A command that keeps what it has done also sets
+    ``resumes``, which tells for the options whether the same command goes on after an interruption.
     """
     top = argparse.ArgumentParser(prog="onnlab", description="Optical neural networks, by command.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")

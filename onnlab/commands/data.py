@@ -17,7 +17,7 @@ def add_data(command: argparse.ArgumentParser) -> None:
     fetching = actions.add_parser("fetch", help="download a data set, once, and print its file")
     names = (SHIPPED, *SOURCES)
     fetching.add_argument("name", choices=names, metavar="NAME", help=" | ".join(names))
-    fetching.set_defaults(run=lambda options: print(fetch(options.name)))
+    fetching.set_defaults(run=lambda options: print(fetch(options.name)), resumes=lambda options: True)
     path = actions.add_parser("path", help="print the folder of the data sets (ONNLAB_DATA, or the default)")
     path.set_defaults(run=lambda options: print(data_folder()))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from onnlab.commands.common import CommandError, count, ended_as_by_ctrl_c
+from onnlab.commands.common import CommandError, check_file, check_folder, count, ended_as_by_ctrl_c
 from onnlab.distill import is_first, process_group
 from onnlab.distill.parallel import is_torchrun, processes
 from onnlab.experiments import (
@@ -55,7 +55,7 @@ def add_reproduce(command: argparse.ArgumentParser) -> None:
     add_workers(command, "runs")
     command.add_argument("--device", default="cpu", help="cpu or cuda")
     command.add_argument("--data-note", help="what is special about your copy of the data, for every line")
-    command.set_defaults(run=reproduce)
+    command.set_defaults(run=reproduce, resumes=lambda options: True)
 
 
 def add_trace(command: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def add_estimates(command: argparse.ArgumentParser) -> None:
     command.add_argument("--scale", choices=tuple(BUDGETS), default="chapter", help="a minute, or hours")
     command.add_argument("--out", type=Path, help="a file .jsonl to keep and continue the results in")
     add_workers(command, "devices")
-    command.set_defaults(run=run_estimates)
+    command.set_defaults(run=run_estimates, resumes=lambda options: options.out is not None)
 
 
 def add_speed(command: argparse.ArgumentParser) -> None:
@@ -135,6 +135,7 @@ def reproduce(options: argparse.Namespace) -> int:
     The exit status is 1 if runs failed.
     """
     check_device(options.device, elsewhere=options.dask is not None)
+    check_folder(options.out, "--out", write=False)  # complete results are shown from anywhere
     experiments = asked_for(options)
     if options.rehearse:
         return show_rehearsals(experiments, options)
@@ -218,6 +219,8 @@ def show_runs(options: argparse.Namespace) -> None:
 
 def run_estimates(options: argparse.Namespace) -> None:
     """Estimate and train devices, and print how well the two agree."""
+    if options.out is not None:
+        check_file(options.out, "--out")
     with process_group(), workers(options) as jobs:
         lines = compare_estimates(DEVICES, BUDGETS[options.scale], out=options.out, jobs=jobs, report=tell)
     print(format_estimates(lines))
@@ -227,6 +230,7 @@ def show_speeds(options: argparse.Namespace) -> None:
     """Measure how fast each method learns, keep it if there is a file, and print it."""
     check_device(options.device)
     if options.out is not None:
+        check_file(options.out, "--out")
         options.out.parent.mkdir(parents=True, exist_ok=True)
     speeds = measure_speeds(rounds=options.rounds, device=options.device, report=tell)
     if options.out is not None:

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from onnlab import cli
-from onnlab.commands import data
+from onnlab.commands import data, experiments
 from onnlab.commands.common import ended_as_by_ctrl_c
 
 
@@ -20,6 +20,47 @@ def test_an_interruption_is_no_traceback(folder, monkeypatch, capsys):
     monkeypatch.setattr(data, "fetch", interrupted)
     assert cli.main(["data", "fetch", "mnist"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [(["speed"], False), (["estimates"], False), (["estimates", "--out", "x"], True)],
+)
+def test_an_interruption_promises_no_more_than_is_true(tmp_path, monkeypatch, capsys, arguments, goes_on):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiments, "measure_speeds", interrupted)
+    monkeypatch.setattr(experiments, "compare_estimates", interrupted)
+    assert cli.main(arguments) == 130
+    assert ("goes on from here" in capsys.readouterr().err) == goes_on
+
+
+def never(*_, **__):
+    raise AssertionError("nothing should be measured")
+
+
+@pytest.mark.parametrize("command", ["speed", "estimates"])
+def test_a_folder_in_the_place_of_a_file_is_told_before_anything_is_measured(
+    tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.setattr(experiments, "measure_speeds", never)
+    monkeypatch.setattr(experiments, "compare_estimates", never)
+    assert cli.main([command, "--out", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"onnlab: --out must be a file, and {tmp_path} is a folder")
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_results_that_are_no_folder_are_one_line(tmp_path, capsys, more):
+    file, inside = tmp_path / "file", tmp_path / "sclc.jsonl"
+    file.write_text("")
+    inside.mkdir()
+    for out, said in ((file, "--out must be a folder"), (tmp_path, f"{inside}: ")):
+        assert cli.main(["reproduce", "sclc", "--out", str(out), *more]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"onnlab: {said}")
 
 
 @pytest.mark.parametrize(
