@@ -4,10 +4,15 @@ Nothing of Jupyter is imported before one of them runs, so that the command line
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from onnlab.commands.common import CommandError, count
+from onnlab.commands.common import CommandError, check_folder, count
+
+if TYPE_CHECKING:
+    from onnlab.course import Student
 
 
 def add_release(command: argparse.ArgumentParser) -> None:
@@ -62,12 +67,27 @@ def _grade(options: argparse.Namespace) -> None:
     from onnlab.course.report import write_report
     from onnlab.course.sandbox import Limits
 
-    students = grade(
-        options.submissions,
-        options.source,
-        jobs=options.jobs,
-        limits=Limits(seconds=options.seconds, memory=options.memory * 1e9),
-        cell_seconds=options.cell_seconds,
-        protected=not options.unprotected,
-    )
+    check_folder(options.out, "--out")
+    done: list[Student] = []
+    try:
+        students = grade(
+            options.submissions,
+            options.source,
+            jobs=options.jobs,
+            limits=Limits(seconds=options.seconds, memory=options.memory * 1e9),
+            cell_seconds=options.cell_seconds,
+            protected=not options.unprotected,
+            finished=done.append,
+        )
+    except KeyboardInterrupt:
+        if done:
+            table = write_report(sorted(done, key=lambda one: one.name), options.out)[0]
+            print(f"{table} has the {len(done)} students who were done", file=sys.stderr)
+        raise
     print(write_report(students, options.out)[0])
+    failed = [f"{one.name}/{two.notebook}" for one in students for two in one.notebooks if not two.begun]
+    if failed:
+        raise CommandError(
+            f"{len(failed)} notebooks ended before their first answer, which no student did, and their "
+            f"points say nothing: {failed[0]}{' and others' * (len(failed) > 1)}; its page has the reason"
+        )

@@ -17,13 +17,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from onnlab.course.release import TEXT_STUB, release
+from onnlab.course.release import TEXT_STUB, read_form
 from onnlab.course.sandbox import Limits, check_sandbox, run
 from onnlab.course.submission import Found, Merged, SubmissionError, find_submissions, merge, read_cells
 
@@ -73,12 +74,15 @@ class Graded:
         What kept it from being run to its end, empty if nothing did.
     remarks : tuple of str
         What the lecturer should know.
+    begun : bool
+        False if it ended before the first answer, so that its scores say nothing about the student.
     """
 
     notebook: str
     items: tuple[Item, ...]
     reason: str = ""
     remarks: tuple[str, ...] = ()
+    begun: bool = True
 
     @property
     def score(self) -> float:
@@ -121,7 +125,7 @@ def _read_forms(sources: str | Path) -> dict[str, NotebookNode]:
     paths = sorted(Path(sources).glob("*.ipynb"))
     if not paths:
         raise ValueError(f"{sources} must be a folder of notebooks with solutions, found none; give --source")
-    return {path.stem: release(nbformat.read(path, as_version=4)) for path in paths}
+    return {path.stem: read_form(path) for path in paths}
 
 
 def grade(
@@ -133,6 +137,7 @@ def grade(
     cell_seconds: float = 60.0,
     protected: bool = True,
     report: Callable[[str], None] = print,
+    finished: Callable[[Student], None] = lambda student: None,
 ) -> list[Student]:
     """Grade a folder of submissions: a folder for each student, with notebooks named as their sources.
 
@@ -152,6 +157,8 @@ def grade(
         False: without a sandbox; see :func:`onnlab.course.sandbox.run` for what that means.
     report : callable
         Is told a sentence for each notebook.
+    finished : callable
+        Gets each student whose notebooks are all done, in the order in which they come.
 
     Returns
     -------
@@ -170,10 +177,10 @@ def grade(
             raise ValueError(f"{name} must be at least {least}, got {value}")
     forms = _read_forms(sources)
     found = find_submissions(Path(submissions), set(forms))
-    if protected:
-        check_sandbox()
-    limits = limits or Limits()
     hidden = (Path(submissions), Path(sources))
+    if protected:
+        check_sandbox(hidden)
+    limits = limits or Limits()
 
     def one(path: Path, form: NotebookNode) -> Graded:
         return _grade(path, form, limits, cell_seconds, hidden, protected)
@@ -181,15 +188,18 @@ def grade(
     done: dict[tuple[str, str], Graded] = {}
     with ThreadPoolExecutor(jobs) as pool:
         tasks = {
-            pool.submit(one, path, forms[name]): (student.student, name)
+            pool.submit(one, path, forms[name]): (student, name)
             for student in found
             for name, path in student.notebooks.items()
         }
         try:
             for task in as_completed(tasks):
-                key = tasks[task]
+                student, name = tasks[task]
+                key = student.student, name
                 done[key] = task.result()
                 report(f"{len(done)} of {len(tasks)}: {'/'.join(key)}: {_sentence(done[key])}")
+                if all((student.student, other) in done for other in student.notebooks):
+                    finished(_student(student, forms, done))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -241,7 +251,17 @@ def _grade(
         reason = f"the notebook could not be run: {outcome.complaint.strip().rpartition(chr(10))[2]}"
     else:
         reason = ""
-    return Graded(path.stem, _items(merged, ran, reason), reason, merged.remarks)
+    setup = {name: ran.get(name, {"error": reason})["error"] for name in _before_answers(form)}
+    failed = next((name for name, error in setup.items() if error), None)
+    if failed and not reason:
+        reason = f"the notebook could not be run: {failed} stops with {setup[failed]}"
+    return Graded(path.stem, _items(merged, ran, reason), reason, merged.remarks, begun=failed is None)
+
+
+def _before_answers(form: NotebookNode) -> list[str]:
+    """Return the names of the code cells in front of the first answer: if one fails, no student did it."""
+    cells = takewhile(lambda cell: not cell.metadata.nbgrader.solution, form.cells)
+    return [cell.metadata.nbgrader.grade_id for cell in cells if cell.cell_type == "code"]
 
 
 def _lines(printed: str) -> Iterator[dict[str, Any]]:

@@ -101,14 +101,20 @@ class Outcome:
     status: int
 
 
-def check_sandbox() -> None:
+def check_sandbox(hidden: Iterable[Path] = ()) -> None:
     """Make a sandbox and leave it.
+
+    Parameters
+    ----------
+    hidden : paths
+        Folders that the programs in it must not see.
 
     Raises
     ------
     SandboxError
-        If there is no bubblewrap, or the system allows it no namespaces.
+        If there is no bubblewrap, the system allows it no namespaces, or Python lies in what is hidden.
     """
+    hidden = tuple(hidden)
     way_out = (
         "to run what students wrote without walls around it, with limits of time, memory and processes only, "
         "add --unprotected"
@@ -118,8 +124,15 @@ def check_sandbox() -> None:
             f"bubblewrap was not found, and nothing is run unprotected unless you say so: install it (Debian "
             f"and Ubuntu: apt-get install bubblewrap; it is for Linux only); {way_out}"
         )
+    for folder in hidden:
+        inside = [one for one in _python_folders() if Path(one).resolve().is_relative_to(folder.resolve())]
+        if inside:
+            raise SandboxError(
+                f"{folder} must hold nothing that Python needs, for it is hidden from what students wrote, "
+                f"and {inside[0]} lies in it: give submissions and solutions folders of their own; {way_out}"
+            )
     done = subprocess.run(
-        [*_walls(None, ()), *_limited(Limits(), True), "true"], capture_output=True, text=True
+        [*_walls(None, hidden), *_limited(Limits(), True), "true"], capture_output=True, text=True
     )
     if done.returncode:
         raise SandboxError(

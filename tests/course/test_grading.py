@@ -99,6 +99,7 @@ def points(graded, student):
 def test_each_costs_its_own_points_and_is_named(graded, student, scores, reason):
     found, said = points(graded, student)
     assert found == scores, said
+    assert graded[0][student].notebooks[0].begun
     assert reason in said if reason else said == ""
 
 
@@ -161,6 +162,19 @@ def test_what_cannot_be_interrupted_ends(tmp_path, limit, cell_seconds, reason):
     (notebook,) = ada.notebooks
     assert notebook.reason == reason
     assert notebook.items[1].score == 0 and "ran for more than" in notebook.items[1].reason
+
+
+@pytest.mark.slow
+def test_a_setup_that_fails_is_not_the_fault_of_a_student(tmp_path):
+    source = write_source(tmp_path / "source")
+    for path in source.iterdir():
+        path.write_text(path.read_text().replace("def helper(x)", "1 / 0\\ndef helper(x)"))
+    hand_in(tmp_path / "in", "ada", answered(GOOD))
+    hand_in(tmp_path / "in", "bob", answered(MISBEHAVING["exits"]))
+    lines: list[str] = []
+    found = grade(tmp_path / "in", source, report=lines.append)
+    assert [one.notebooks[0].begun for one in found] == [False, False]
+    assert "could not be run: ch90-setup stops with ZeroDivisionError" in lines[0]
 
 
 @pytest.mark.slow
