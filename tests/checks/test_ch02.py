@@ -28,6 +28,11 @@ def blade(keep, axis=0.5, value=1.0, upright=True):
     return knife_edge
 
 
+def of_changed_template(template, grid):
+    template -= template.mean()
+    return correlator(template, grid)
+
+
 def correlator(template, grid, conjugate=True, middle=True, passive=True, phase_only=False, shifted=True):
     h, w = template.shape
     rows = (torch.arange(h) - (h // 2 if middle else 0)) % grid.ny
@@ -109,6 +114,7 @@ CASES = [
     wrong("ch02-knife", "steel blocks", lambda g: torch.sign(g.x).expand(g.shape)),
     right("ch02-find", correlator),
     right("ch02-find", lambda t, g: mask_for_kernel(t, g, correlate=True).transmission),
+    wrong("ch02-find", "matched one", of_changed_template),
     wrong("ch02-find", "One conjugation", without(conjugate=False)),
     wrong("ch02-find", "amplifies", without(passive=False)),
     wrong("ch02-find", "template's middle", without(middle=False)),
