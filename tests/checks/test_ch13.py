@@ -142,7 +142,9 @@ CASES = [
     wrong("ch13-small", "two pictures", lambda s, g, k: (s + g) / math.ceil(math.sqrt(k)) - g),
     wrong("ch13-small", "one fewer", lambda s, g, k: s / math.ceil(math.sqrt(2 * k))),
     wrong("ch13-small", "at the rim", lambda s, g, k: s / math.ceil(math.sqrt(2 * k)) - g),
-    wrong("ch13-small", "signed kernels, and not", lambda s, g, k: (s + g) / int(math.sqrt(2 * k)) - g),
+    wrong(
+        "ch13-small", "5 rows and columns are too few", lambda s, g, k: (s + g) / int(math.sqrt(2 * k)) - g
+    ),
     wrong("ch13-small", "at the rim", lambda s, g, k: (s + g) / (2 * math.ceil(math.sqrt(k))) - g),
     wrong("ch13-small", "at the rim", lambda s, g, k: (s + g) / (math.ceil(math.sqrt(2 * k)) + 1) - g),
     wrong("ch13-small", "Keep to metres", lambda s, g, k: 1e6 * by_search(s, g, k)),
