@@ -194,6 +194,12 @@ def luck(luck: Callable[[float, int, int, int, Generator], float]) -> None:
             ],
             rtol=0.1,
         )
+        again = number(luck(accuracy, images, candidates, 600, seeded(candidates)), "the luck")
+        expect(
+            abs(again - points) < 1e-6,
+            "two calls with generators of one seed do not give the same result",
+            "draw everything from the generator that you are given.",
+        )
 
 
 Layer = tuple[Tensor, Tensor]

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
@@ -51,6 +52,11 @@ def by_images(accuracy, images, candidates, draws, generator):
     """Image by image."""
     answers = torch.rand(draws, candidates, images, generator=generator) < accuracy
     return 100 * float((answers.double().mean(2).max(dim=1).values - accuracy).mean())
+
+
+def by_numpy(accuracy, images, candidates, draws, generator):
+    """Drawn from NumPy's own generator."""
+    return 100 * (np.random.binomial(images, accuracy, (draws, candidates)).max(1) / images - accuracy).mean()
 
 
 def best_of(reduce):
@@ -181,6 +187,7 @@ CASES = [
     wrong("ch13-red", "has the shape", lambda p, g, s: kernel_of()(p, g, 1) if s > 1 else None),
     right("ch13-luck", best_of(lambda s, p: 100 * (s.amax(1) - p).mean().item())),
     right("ch13-luck", by_images),
+    wrong("ch13-luck", "from the generator", by_numpy),
     wrong("ch13-luck", "choose the best in each draw", best_of(lambda s, p: 100 * (s.mean(1) - p).mean())),
     wrong("ch13-luck", "points are per cent", best_of(lambda s, p: (s.amax(1) - p).mean())),
     wrong("ch13-luck", "the score itself", best_of(lambda s, p: 100 * s.amax(1).mean())),
