@@ -211,7 +211,8 @@ def rectified(
         f"on readings that it has not seen the copy answers as the design in {right:.0%} of the cases, "
         f"without training in {old:.0%}",
         "all layers of the copy have to learn; compare its answers to the readings of the *device* with "
-        "those of the design to the same images, and clear the gradients before each step.",
+        "those of the design to the same images, and clear the gradients before each step. If its answers "
+        "come nearer with more steps, the learning rate is too small for these.",
     )
     aims = answers[600:]
     missed = got - aims
@@ -220,7 +221,8 @@ def rectified(
     expect(
         off < 0.5,
         f"the copy chooses like the design and answers otherwise: it is {off:.0%} off",
-        "compare the logits themselves: an answer is five numbers here, and not only the largest of them.",
+        "compare the logits themselves: an answer is five numbers here, and not only the largest of them. If "
+        "you do, the learning rate is too small for 600 steps.",
     )
     expect(
         torch.equal(got, again),

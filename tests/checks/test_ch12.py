@@ -249,6 +249,7 @@ CASES = [
     wrong("ch12-few", "not a pair", lambda s, a, r: undo(s, a, r)[0]),
     right("ch12-rectified", learn),
     right("ch12-rectified", learner(loss=soft, rate=1e-2)),
+    wrong("ch12-rectified", "learning rate is too small", learner(rate=3e-4)),
     wrong("ch12-rectified", "compare the logits", learner(loss=hard)),
     wrong("ch12-rectified", "from the generator", unseeded),
     wrong("ch12-rectified", "as many steps", learner(count=600)),
