@@ -76,7 +76,13 @@ def _chain(widths: Sequence[int], biased: Sequence[bool]) -> nn.Sequential:
 def fold(one_layer: Callable[[list[nn.Linear]], nn.Linear]) -> None:
     """Send vectors through the row and through the one layer, in rows of equal and of unequal widths."""
     for seed, (widths, biased) in enumerate(
-        (((4, 4, 4), (True, True)), ((5, 7, 2, 6), (True, False, True)), ((6, 3, 8), (False, True)))
+        (
+            ((4, 4, 4), (True, True)),
+            ((5, 7, 2, 6), (True, False, True)),
+            ((6, 3, 8), (False, True)),
+            ((4, 6, 3), (True, False)),
+            ((5, 3), (True,)),
+        )
     ):
         chain = _grown(partial(_chain, widths, biased), seed)
         layers = [layer for layer in chain if isinstance(layer, nn.Linear)]
@@ -132,8 +138,13 @@ def _unchanged(model: nn.Module, before: dict[str, Tensor], what: str) -> None:
         )
 
 
+SETTINGS = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+
+
 class _Normed(nn.Module):
-    def __init__(self, eps: float, inputs: int, outputs: int, *kernel: int, **setting: int | bool) -> None:
+    def __init__(
+        self, eps: float, inputs: int, outputs: int, *kernel: int, **setting: int | bool | str
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, **setting)  # type: ignore[arg-type]
         self.norm = nn.BatchNorm2d(outputs, eps=eps)
@@ -148,6 +159,11 @@ def norm(fold_norm: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]) -> None:
             (partial(_Normed, 1e-5, 2, 4, 3, 3), "a convolution with a bias"),
             (partial(_Normed, 1e-5, 3, 5, 3, 5, stride=2, padding=1), "a stride of 2 and padding"),
             (partial(_Normed, 0.5, 3, 4, 3, 3, padding=1), "a norm with a large eps"),
+            (partial(_Normed, 1e-5, 4, 6, 3, 3, dilation=2, groups=2), "a dilation of 2 and two groups"),
+            (
+                partial(_Normed, 1e-5, 2, 4, 3, 3, padding=1, padding_mode="circular"),
+                "a padding that goes round",
+            ),
         )
     ):
         pair = _grown(build, seed).double().eval()
@@ -158,13 +174,24 @@ def norm(fold_norm: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]) -> None:
         if not isinstance(folded, nn.Conv2d):
             raise Wrong(f"the result is of type {type(folded).__name__}", "return one nn.Conv2d.")
         _unchanged(pair, before, "the convolution or the norm that you were given")
+        others = [one for one in SETTINGS if getattr(folded, one) != getattr(conv, one)]
         shift, variance = batch_norm.running_mean, batch_norm.running_var
         if shift is None or variance is None:
             raise Wrong("the norm has lost its statistics", "work on a copy of it.")
         with torch.no_grad():
             wanted = batch_norm.eval()(conv(x))
             offset = batch_norm(conv(torch.zeros_like(x)))[0, :, 0, 0]
-            tensor(folded.double()(x), wanted.shape, f"{case}: the answer of the folded layer")
+            try:
+                output = folded.double()(x)
+            except RuntimeError:
+                output = None
+            expect(
+                output is not None and (output.shape == wanted.shape or not others),
+                f"{case}: the folded layer does not give images of the same shape from the same images",
+                f"it differs from the convolution in {', '.join(others) or 'its kernels'}: take over all "
+                "settings.",
+            )
+            tensor(output, wanted.shape, f"{case}: the answer of the folded layer")
             got_offset = folded(torch.zeros_like(x))[0, :, 0, 0]
             deviation = (variance + batch_norm.eps).sqrt()
             answer = wanted - offset[:, None, None]
@@ -178,7 +205,9 @@ def norm(fold_norm: Callable[[nn.Conv2d, nn.BatchNorm2d], nn.Conv2d]) -> None:
                 folded(x) - got_offset[:, None, None],
                 answer,
                 f"{case}: the folded kernels are not the right ones",
-                "each *output* channel has a factor of its own. Read it off the formula.",
+                f"it differs from the convolution in {', '.join(others)}: take over all settings."
+                if others
+                else "each *output* channel has a factor of its own. Read it off the formula.",
                 mistakes=[(answer * factor[:, None, None], hint) for factor, hint in factors],
                 rtol=1e-5,
             )

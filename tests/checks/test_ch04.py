@@ -38,6 +38,14 @@ def one_layer(layers, order=1, bias=lambda layers, x: nn.Sequential(*layers)(x),
 
 
 def one_layer_by_probing(layers):
+def bias_as_last(layers):
+    """One layer that has a bias only if the last one has."""
+    merged = one_layer(layers)
+    if layers[-1].bias is None:
+        merged.register_parameter("bias", None)
+    return merged
+
+
     row = nn.Sequential(*layers)
     merged = nn.Linear(layers[0].in_features, layers[-1].out_features)
     with torch.no_grad():
@@ -95,6 +103,22 @@ def fold_by_probing(conv, norm):
 
 
 def fold_along_inputs(conv, norm):
+def fold_without(*settings):
+    """A fold whose layer has some settings as they are by default."""
+
+    def fold(conv, norm):
+        folded = copy.deepcopy(fold_norm(conv, norm))
+        kept = {
+            name: getattr(conv, name) for name in ("stride", "padding", "dilation", "groups", "padding_mode")
+        }
+        kept = {name: value for name, value in kept.items() if name not in settings}
+        other = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, **kept)
+        other.weight.data, other.bias.data = folded.weight.data, folded.bias.data
+        return other
+
+    return fold
+
+
     folded = fold_norm(conv, norm)
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     inputs = conv.in_channels
@@ -328,6 +352,7 @@ CASES = [
     right("ch04-fold", one_layer),
     right("ch04-fold", one_layer_by_probing),
     wrong("ch04-fold", "other way round", lambda ls: one_layer(ls, order=-1)),
+    wrong("ch04-fold", "biases are lost", bias_as_last),
     wrong("ch04-fold", "as (out, in)", lambda ls: one_layer(ls, transposed=True)),
     wrong("ch04-fold", "biases are lost", lambda ls: one_layer(ls, bias=none)),
     wrong("ch04-fold", "only the last bias", lambda ls: one_layer(ls, bias=last_bias)),
@@ -339,6 +364,10 @@ CASES = [
     right("ch04-norm", fold_norm),
     right("ch04-norm", fold_by_probing),
     wrong("ch04-norm", "variance is stored", other(scale=lambda n: n.weight / (n.running_var + n.eps))),
+    wrong("ch04-norm", "dilation, groups: take over", fold_without("dilation", "groups")),
+    wrong("ch04-norm", "in dilation: take over", fold_without("dilation")),
+    wrong("ch04-norm", "in groups: take over", fold_without("groups")),
+    wrong("ch04-norm", "in padding_mode: take over", fold_without("padding_mode")),
     wrong("ch04-norm", "variance is missing", other(scale=lambda n: n.weight)),
     wrong("ch04-norm", "eps is missing", other(scale=lambda n: n.weight / n.running_var.sqrt())),
     wrong("ch04-norm", "factor γ", other(scale=lambda n: 1 / (n.running_var + n.eps).sqrt())),
