@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
+from numbers import Real
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
@@ -163,6 +165,8 @@ def tensor(answer: Any, shape: Iterable[int], what: str = "the result") -> Tenso
 
 def several(answer: Any, count: int, what: str, hint: str) -> tuple[Any, ...]:
     """Return the parts of an answer that has this many, or raise :class:`Wrong`."""
+    if isinstance(answer, (Tensor, np.ndarray)) and answer.ndim:
+        answer = list(answer)
     if not isinstance(answer, (tuple, list)) or len(answer) != count:
         raise Wrong(what, hint)
     return tuple(answer)
@@ -170,13 +174,27 @@ def several(answer: Any, count: int, what: str, hint: str) -> tuple[Any, ...]:
 
 def number(answer: Any, what: str = "the result") -> float:
     """Return an answer that is one finite real number, or tell what it is."""
-    if isinstance(answer, Tensor) and answer.numel() == 1:
-        answer = answer.item()
-    if isinstance(answer, bool) or not isinstance(answer, (int, float)):
+    answer = only(answer)
+    if isinstance(answer, bool) or not isinstance(answer, Real):
         _not_a(answer, "one real number", what)
     if not math.isfinite(answer):
         raise Wrong(f"{what} is {answer}", "look for a division by zero.")
     return float(answer)
+
+
+def verdict(answer: Any, what: str = "the verdict") -> bool:
+    """Return an answer that is True or False, or tell what it is."""
+    told = only(answer)
+    if not isinstance(told, bool):
+        raise Wrong(f"{what} is {answer!r}", "return True or False.")
+    return told
+
+
+def only(answer: Any) -> Any:
+    """Return the one entry of a tensor or of something of NumPy as a number of Python, all else as it is."""
+    if isinstance(answer, (Tensor, np.ndarray, np.generic)) and math.prod(answer.shape) == 1:
+        return answer.item()
+    return answer
 
 
 def _not_a(answer: Any, wanted: str, what: str) -> NoReturn:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from onnlab.checks._check import alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import alike, expect, number, only, same, seeded, tensor, worth
 from onnlab.optics import Grid, Propagator, circular_aperture, gaussian_beam, plane_wave, propagate
 from onnlab.optics.propagation import transfer_function
 
@@ -186,7 +186,7 @@ def evanescent(reach: Callable[[float, float], float]) -> None:
     for period, wavelength in ((800e-9, GREEN), (640e-9, 633e-9), (GREEN, GREEN)):
         length = reach(period, wavelength)
         expect(
-            isinstance(length, (float, Tensor)) and bool(length == math.inf),
+            bool(only(length) == math.inf),
             f"stripes of {period * 1e9:.0f} nm in light of {wavelength * 1e9:.0f} nm get {length}",
             "as wide as the wavelength, or wider, they travel without loss: for those, return math.inf.",
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from onnlab.checks._check import Wrong, expect, number, same, seeded, several, tensor, worth
+from onnlab.checks._check import Wrong, expect, number, same, seeded, several, tensor, verdict, worth
 from onnlab.data import Dataset, Split
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -336,20 +336,15 @@ def test(is_affine: Callable[[nn.Module, tuple[int, ...]], bool]) -> None:
             model.eval()(torch.zeros(1, 1, 8, 8))
         model.train()
         before = copy.deepcopy(model.state_dict())
-        verdict = is_affine(model, (1, 8, 8))
-        expect(
-            isinstance(verdict, bool) or (isinstance(verdict, Tensor) and verdict.dtype == torch.bool),
-            f"the verdict is {verdict!r}",
-            "return True or False.",
-        )
+        affine = verdict(is_affine(model, (1, 8, 8)))
         for name, value in model.state_dict().items():
             expect(
                 torch.equal(value, before[name]),
                 f"your test of {case} changed its {name.rpartition('.')[2]}",
                 "in training mode batch norm remembers each batch that it sees: judge the model as in use.",
             )
-        told = "affine" if verdict else "bent"
-        expect(bool(verdict) == wanted, f"{case}: you say that it is {told}", hint)
+        told = "affine" if affine else "bent"
+        expect(affine == wanted, f"{case}: you say that it is {told}", hint)
 
 
 def _stripes(n: int, seed: int, turned: bool = False) -> Split:

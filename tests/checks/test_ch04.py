@@ -1,6 +1,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -37,7 +38,6 @@ def one_layer(layers, order=1, bias=lambda layers, x: nn.Sequential(*layers)(x),
     return merged
 
 
-def one_layer_by_probing(layers):
 def bias_as_last(layers):
     """One layer that has a bias only if the last one has."""
     merged = one_layer(layers)
@@ -46,6 +46,7 @@ def bias_as_last(layers):
     return merged
 
 
+def one_layer_by_probing(layers):
     row = nn.Sequential(*layers)
     merged = nn.Linear(layers[0].in_features, layers[-1].out_features)
     with torch.no_grad():
@@ -102,7 +103,6 @@ def fold_by_probing(conv, norm):
     return like(conv, conv.weight * scale.view(-1, 1, 1, 1), b * scale + offset)
 
 
-def fold_along_inputs(conv, norm):
 def fold_without(*settings):
     """A fold whose layer has some settings as they are by default."""
 
@@ -119,6 +119,7 @@ def fold_without(*settings):
     return fold
 
 
+def fold_along_inputs(conv, norm):
     folded = fold_norm(conv, norm)
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     inputs = conv.in_channels
@@ -351,8 +352,8 @@ CASES = [
     wrong("ch04-row", "each one before it", lambda ls: 1 + 2 * len(ls) if len(ls) == 5 else 16),
     right("ch04-fold", one_layer),
     right("ch04-fold", one_layer_by_probing),
-    wrong("ch04-fold", "other way round", lambda ls: one_layer(ls, order=-1)),
     wrong("ch04-fold", "biases are lost", bias_as_last),
+    wrong("ch04-fold", "other way round", lambda ls: one_layer(ls, order=-1)),
     wrong("ch04-fold", "as (out, in)", lambda ls: one_layer(ls, transposed=True)),
     wrong("ch04-fold", "biases are lost", lambda ls: one_layer(ls, bias=none)),
     wrong("ch04-fold", "only the last bias", lambda ls: one_layer(ls, bias=last_bias)),
@@ -363,11 +364,11 @@ CASES = [
     wrong("ch04-fold", "return one nn.Linear", lambda ls: nn.Sequential(*ls)),
     right("ch04-norm", fold_norm),
     right("ch04-norm", fold_by_probing),
-    wrong("ch04-norm", "variance is stored", other(scale=lambda n: n.weight / (n.running_var + n.eps))),
     wrong("ch04-norm", "dilation, groups: take over", fold_without("dilation", "groups")),
     wrong("ch04-norm", "in dilation: take over", fold_without("dilation")),
     wrong("ch04-norm", "in groups: take over", fold_without("groups")),
     wrong("ch04-norm", "in padding_mode: take over", fold_without("padding_mode")),
+    wrong("ch04-norm", "variance is stored", other(scale=lambda n: n.weight / (n.running_var + n.eps))),
     wrong("ch04-norm", "variance is missing", other(scale=lambda n: n.weight)),
     wrong("ch04-norm", "eps is missing", other(scale=lambda n: n.weight / n.running_var.sqrt())),
     wrong("ch04-norm", "factor γ", other(scale=lambda n: 1 / (n.running_var + n.eps).sqrt())),
@@ -384,6 +385,9 @@ CASES = [
     wrong("ch04-norm", "return one nn.Conv2d", lambda conv, norm: nn.Sequential(conv, norm)),
     right("ch04-test", is_affine),
     right("ch04-test", is_affine_on_a_line),
+    right("ch04-test", lambda model, shape: np.bool_(is_affine(model, shape))),
+    right("ch04-test", lambda model, shape: torch.tensor([is_affine(model, shape)])),
+    wrong("ch04-test", "return True or False", lambda model, shape: np.array([True, True])),
     wrong("ch04-test", "has an offset", test_with(zero=False)),
     wrong("ch04-test", "rounding grows", test_with(rtol=0.0, atol=1e-4)),
     wrong("ch04-test", "compare with their size", test_with(atol=1e-4)),

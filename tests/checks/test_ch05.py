@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -238,6 +239,9 @@ CASES = [
     wrong("ch05-merge", "has the shape", lambda a, b: by_convolution(a, b).transpose(0, 1)),
     wrong("ch05-merge", "one bright pixel", lambda a, b: by_convolution(a[:1], b[:, :1])),
     right("ch05-single", root, equal),
+    right("ch05-single", root, lambda p: torch.tensor(equal(p))),
+    right("ch05-single", root, lambda p: np.array(equal(p), dtype=np.float32)),
+    wrong("ch05-single", "two numbers", root, lambda p: torch.full((3,), 0.5 / p**0.5)),
     right("ch05-single", lambda i, r: i**0.5 - r, lambda p: [(4 * p) ** -0.5, torch.tensor(0.25 / p).sqrt()]),
     wrong("ch05-single", "the reference is still in it", lambda i, r: i.sqrt(), equal),
     wrong("ch05-single", "the square of v", lambda i, r: (i - r**2) / (2 * r), equal),

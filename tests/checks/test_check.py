@@ -1,17 +1,21 @@
 """What a student reads and what a grader gets, whatever the answer does."""
 
 import importlib
+import math
 import pkgutil
 import sys
 import warnings
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import onnlab.checks
 from onnlab.checks import attempt, check
-from onnlab.checks._check import Check, Wrong, find, number, same, tensor
+from onnlab.checks._check import Check, Wrong, find, number, same, several, tensor
 from tests.checks.cases import Case, answers_like, not_written, nothing
 
 CHAPTERS = [module.name for module in pkgutil.iter_modules(onnlab.checks.__path__) if module.name[0] != "_"]
@@ -152,6 +156,9 @@ def test_what_is_no_tensor_is_told(answer: object, words: str) -> None:
         ("3", "of type str"),
         (True, "of type bool"),
         (2j, "of type complex"),
+        (np.bool_(True), "of type bool"),
+        (np.array([1.0, 2.0]), "of type ndarray"),
+        (np.float32(np.inf), "inf"),
         (torch.nan, "nan"),
     ],
 )
@@ -161,9 +168,35 @@ def test_what_is_no_number_is_told(answer: object, words: str) -> None:
     assert words in f"{wrong.value.what} {wrong.value.hint}"
 
 
-@pytest.mark.parametrize("answer", [2, 2.0, torch.tensor(2.0), torch.tensor([2])])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(2, 2.0, torch.tensor(2.0), torch.tensor([2]), Fraction(2)),
+        *(np.int64(2), np.float32(2), np.float64(2), np.longdouble(2), np.array(2), np.array([2.0])),
+    ],
+)
 def test_numbers_come_in_many_forms(answer: object) -> None:
     assert number(answer) == 2.0
+
+
+@pytest.mark.parametrize("answer", [(1, 2), [1, 2], torch.tensor([1, 2]), np.array([1.0, 2.0])])
+def test_two_numbers_come_in_many_forms(answer: object) -> None:
+    assert [number(one) for one in several(answer, 2, "no pair", "return two")] == [1, 2]
+
+
+@pytest.mark.parametrize("answer", [1.0, torch.tensor(1.0), np.ones(3), "12", {1: 2, 3: 4}])
+def test_what_are_not_two_numbers_is_told(answer: object) -> None:
+    with pytest.raises(Wrong, match="no pair"):
+        several(answer, 2, "no pair", "return two")
+
+
+def test_infinity_comes_in_many_forms() -> None:
+    def reach(infinity: object) -> Callable[[float, float], object]:
+        return lambda p, w: infinity if p >= w else 1 / (2 * math.pi * (p**-2 - w**-2) ** 0.5)
+
+    for infinity in (math.inf, np.float32(np.inf), np.array(np.inf), torch.tensor(math.inf)):
+        assert check("ch01-evanescent", reach(infinity)) == 2
+    assert check("ch01-evanescent", reach(None)) == 0
 
 
 def test_the_hint_of_the_mistake_that_fits_is_told() -> None:
