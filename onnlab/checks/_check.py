@@ -108,10 +108,15 @@ def _apart() -> Iterator[None]:
 
     Warnings and progress bars stay out of the cell, where nbgrader takes them for errors.
     """
+    dtype = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         torch.manual_seed(0)
         warnings.simplefilter("ignore")
-        yield
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -199,6 +199,16 @@ def test_infinity_comes_in_many_forms() -> None:
     assert check("ch01-evanescent", reach(None)) == 0
 
 
+def test_the_precision_of_a_notebook_does_not_reach_a_check() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        case = next(one for one in cases("ch03") if one.exercise == "ch03-lamp" and one.words is None)
+        assert check("ch03-lamp", *case.answers) == find("ch03-lamp").points
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_the_hint_of_the_mistake_that_fits_is_told() -> None:
     with pytest.raises(Wrong) as wrong:
         same(4.0, 2.0, "it is 4", "think", mistakes=[(1.0, "root"), (4.0, "square")])
