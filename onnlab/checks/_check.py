@@ -202,6 +202,12 @@ def only(answer: Any) -> Any:
     return answer
 
 
+def gaussian(drawn: Tensor, off: float) -> bool:
+    """Tell whether the fourth moment of many numbers is that of a Gaussian, to ``off``."""
+    drawn = drawn.double() - drawn.double().mean()
+    return bool((drawn.pow(4).mean() / drawn.square().mean().square() - 3).abs() < off)
+
+
 def _not_a(answer: Any, wanted: str, what: str) -> NoReturn:
     if answer is None:
         raise Wrong(f"{what} is None, and not {wanted}", "end the function with a return.")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 
-from onnlab.checks._check import Wrong, alike, expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import Wrong, alike, expect, gaussian, number, same, seeded, tensor, worth
 from onnlab.hardware import PSFBench
 from onnlab.hardware.benches import PSFs
 from onnlab.networks import PSFConvolution
@@ -177,8 +177,7 @@ def correlation(rough_surface: Callable[[tuple[int, int], float, float, Generato
         "every surface has the same variance",
         "one surface may be smoother than the next: scale by a constant, not by what was drawn.",
     )
-    fourth = surfaces.double().pow(4).mean().item() / variance**2
-    expect(abs(fourth - 3) < 0.3, "the heights are not Gaussian", "filter the noise of torch.randn.")
+    expect(gaussian(surfaces, 0.3), "the heights are not Gaussian", "filter the noise of torch.randn.")
 
 
 @worth(2)
@@ -311,6 +310,7 @@ def own(unequal: Callable[[PSFs, float, Generator], PSFs]) -> None:
         f"for a spread of 0.2 the factors have the standard deviation {drawn.std():.3f}",
         "torch.randn has the standard deviation 1; is yours Gaussian, and multiplied by the spread?",
     )
+    expect(gaussian(drawn, 0.8), "the factors are not 1 plus a Gaussian", "draw them with torch.randn.")
     first, again, other = (build(0.2, seed)["positive"] for seed in (1, 1, 2))
     expect(
         torch.equal(first, again) and not torch.equal(first, other),

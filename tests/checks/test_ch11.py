@@ -290,6 +290,11 @@ CASES = [
     wrong(
         "ch11-own", "standard deviation", unequal(draw=lambda g: torch.rand(300, 1, 1, 1, generator=g) - 0.5)
     ),
+    wrong(
+        "ch11-own",
+        "with torch.randn",
+        unequal(draw=lambda g: 12**0.5 * (torch.rand(300, 1, 1, 1, generator=g) - 0.5)),
+    ),
     wrong("ch11-own", "give the generator", unequal(draw=lambda g: torch.randn(300, 1, 1, 1))),
     wrong("ch11-own", "leaves its input", in_place),
     wrong("ch11-own", "no gradient goes through the positive", detached),
