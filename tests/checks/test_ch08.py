@@ -46,6 +46,12 @@ def by_library(student, teacher, images, labels, beta):
     return NTKD(teacher, beta=beta)(Batch(student, images, labels, student(images)))
 
 
+def with_frozen_teacher(student, teacher, images, labels, beta):
+    value = of_batch()(student, teacher, images, labels, beta)
+    teacher.requires_grad_(False)
+    return value
+
+
 def pair(one, other):
     return lambda n: (one(n), other(n))
 
@@ -240,6 +246,7 @@ CASES = [
     wrong("ch08-scale", "still count", lambda rest, last, c: c**2 * rest),
     right("ch08-loss", of_batch()),
     right("ch08-loss", by_cosine),
+    right("ch08-loss", with_frozen_teacher),
     right("ch08-loss", by_library),
     wrong("ch08-loss", "teacher gets a gradient", of_batch(freeze=False)),
     wrong("ch08-loss", "common part", of_batch(lambda K: K / K.norm())),
