@@ -9,7 +9,18 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from onnlab.checks._check import Wrong, alike, expect, noise, number, same, seeded, several, tensor, worth
+from onnlab.checks._check import (
+    Wrong,
+    alike,
+    expect,
+    noise,
+    number,
+    same,
+    seeded,
+    several,
+    tensor,
+    worth,
+)
 from onnlab.data import Dataset, Split
 from onnlab.distill import kd_loss
 
@@ -161,17 +172,31 @@ def loss(distillation_loss: Callable[[Tensor, Tensor, Tensor, float, float], Ten
         )
     huge = torch.tensor([[1000.0, 0, -1000], [-1000, 0, 1000], [0, 0, 0]], dtype=torch.float64)
     for s, t in ((huge, huge), (huge.flip(1), huge), (0 * huge, huge), (huge, 0 * huge)):
-        value = distillation_loss(s.clone(), t.clone(), torch.tensor([0, 1, 2]), 1.0, 0.6)
+        z, wanted_z = s.clone().requires_grad_(), s.clone().requires_grad_()
+        with torch.enable_grad():
+            value = distillation_loss(z, t.clone(), torch.tensor([0, 1, 2]), 1.0, 0.6)
+            wanted = kd_loss(wanted_z, t, torch.tensor([0, 1, 2]), 1.0, 0.6)
         expect(
             bool(torch.isfinite(value)),
             f"with logits of ±1000 the loss is {value.item()}",
             "exp overflows, or a share has rounded to 0 before its logarithm: stay with logarithms.",
         )
-        wanted = kd_loss(s, t, torch.tensor([0, 1, 2]), 1.0, 0.6)
         expect(
             abs(value.item() - wanted.item()) <= 1e-5 * (1 + wanted.item()),
             f"with logits of ±1000 the loss is {wanted:.4g}, and not {value:.4g}",
             "adding a small number, or cutting at one, changes what is added up.",
+        )
+        (gradient,), (right,) = torch.autograd.grad(value, z), torch.autograd.grad(wanted, wanted_z)
+        expect(
+            bool(torch.isfinite(gradient).all()),
+            "with logits of ±1000 the loss is right, and its gradient holds NaN or infinite values",
+            "a place that torch.where or nan_to_num leaves out still sends its gradient: 0 times infinity is "
+            "NaN. Stay with logarithms.",
+        )
+        expect(
+            alike(gradient, right, 1e-4),
+            "with logits of ±1000 the loss is right, and its gradient is not",
+            "a logarithm that is cut has no slope: stay with logarithms.",
         )
 
 

@@ -354,14 +354,24 @@ def answers(pixel_loss: Callable[[Tensor, Tensor, float], Tensor]) -> None:
     )
     certain = 400 * torch.randn(2, 2, 4, 4, generator=seeded(3))
     labels = torch.zeros(2, 4, 4, dtype=torch.int64)
-    wanted = kd_loss(certain.flip(0), certain, labels, temperature=2.0, alpha=1.0)
-    got = _with_gradient(pixel_loss, certain.flip(0), certain, 2.0)[0]
+    wanted, wanted_gradient = _with_gradient(
+        lambda student, teacher: kd_loss(student, teacher, labels, temperature=2.0, alpha=1.0),
+        certain.flip(0),
+        certain,
+    )
+    got, gradient = _with_gradient(pixel_loss, certain.flip(0), certain, 2.0)
     same(
         got,
         wanted,
         "with a teacher that is certain the loss is another one",
         "a logarithm of a probability that has been rounded, or lifted by a small number, is lost: PyTorch "
         "has both steps in one.",
+    )
+    expect(
+        bool(torch.isfinite(gradient).all()) and alike(gradient, wanted_gradient, 1e-4),
+        "with a teacher that is certain the loss is right, and its gradient is not",
+        "a place that torch.where or nan_to_num leaves out still sends its gradient, and 0 times infinity is "
+        "NaN; a logarithm that is cut has no slope.",
     )
 
 
