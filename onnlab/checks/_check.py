@@ -2,11 +2,13 @@
 
 import io
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from importlib import import_module
 from numbers import Real
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -117,6 +119,33 @@ def _apart() -> Iterator[None]:
             yield
         finally:
             torch.set_default_dtype(dtype)
+
+
+def alone(answer: Callable[..., Any], *names: str) -> Callable[..., Any]:
+    """Return an answer that is wrong if it calls library functions of these names, or of any without names.
+
+    It is watched while it runs, for it may have the function by another name or hand the work on.
+    """
+    called: list[str] = []
+
+    def look(frame: FrameType, event: str, _: Any) -> None:
+        module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        library = module.partition(".")[0] in (("onnlab", "scipy") if names else ("onnlab",))
+        if event == "call" and library and (name in names or not names):
+            called.append(f"{name} of {module}")
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        before = sys.getprofile()
+        sys.setprofile(look)
+        try:
+            result = answer(*arguments, **options)
+        finally:
+            sys.setprofile(before)
+        if called:
+            raise Wrong(f"your code calls {called[0]}", "the task asks you to write this without it.")
+        return result
+
+    return watched
 
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> Any:

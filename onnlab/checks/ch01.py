@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from onnlab.checks._check import alike, expect, number, only, same, seeded, tensor, worth
+from onnlab.checks._check import alike, alone, expect, number, only, same, seeded, tensor, worth
 from onnlab.optics import Grid, Propagator, circular_aperture, gaussian_beam, plane_wave, propagate
 from onnlab.optics.propagation import transfer_function
 
@@ -92,6 +92,7 @@ def talbot(order_phase: Callable[[int, float], float]) -> None:
 @worth(2)
 def carry(carry: Walk) -> None:
     """Compare with a Gaussian beam, and probe the margin, the precision and the evanescent waves."""
+    carry = alone(carry, "propagate", "transfer_function")
 
     def walked(u: Tensor, grid: Grid, z: float) -> Tensor:
         v = tensor(carry(u.clone(), grid, z), grid.shape, "the field")

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor, nn
 
-from onnlab.checks._check import alike, expect, noise, number, same, seeded, several, tensor, worth
+from onnlab.checks._check import alike, alone, expect, noise, number, same, seeded, several, tensor, worth
 from onnlab.data import Dataset, Split
 from onnlab.distill import Batch, ntk, ntkd_loss
 from onnlab.networks import HybridClassifier, IdealConvolution
@@ -88,6 +88,7 @@ def scale(louder_kernel: Callable[[Tensor, Tensor, float], Tensor]) -> None:
 @worth(2)
 def loss(batch_loss: Callable[[nn.Module, nn.Module, Tensor, Tensor, float], Tensor]) -> None:
     """Compare value and gradient with those of the library, and ask the teacher whether it learns."""
+    batch_loss = alone(batch_loss, "ntkd_loss")
     for seed, n, beta in ((0, 6, 0.6), (1, 9, 4.0)):
         student, teacher = _network(4, 5, 3, seed=seed), _network(4, 8, 3, seed=seed + 20)
         x, labels = noise(n, 4, seed=seed + 30), torch.arange(n) % 3

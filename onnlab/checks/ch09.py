@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from onnlab.checks._check import Wrong, alike, expect, number, same, seeded, several, tensor, worth
+from onnlab.checks._check import Wrong, alike, alone, expect, number, same, seeded, several, tensor, worth
 from onnlab.data import VOID, Dataset, load
 from onnlab.distill import dice_loss, kd_loss, scores_of, segmentation_scores
 from onnlab.networks import HybridSegmenter, IdealConvolution, LinearUNet, UNet
@@ -62,6 +62,7 @@ def lazy(lazy_scores: Callable[[float], Any], dice_from_iou: Callable[[float], f
 @worth(2)
 def miou(mean_iou: Callable[[Tensor, Tensor, int], float]) -> None:
     """Compare with the library's score of a confusion matrix."""
+    mean_iou = alone(mean_iou)
     plain = "start with two classes and pictures of 2 × 2 pixels, and count by hand."
     for case, classes, shown, absent in (
         ("two classes", 2, 2, None),
@@ -195,6 +196,7 @@ def _moving(pixel: int, levels: int, depth: int) -> tuple[int, int]:
 @worth(2)
 def dice(soft_dice: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Compare value and gradient with the library on masks with void pixels and missing classes."""
+    soft_dice = alone(soft_dice)
     for case, classes, shown, void in (
         ("two classes", 2, 2, 0.0),
         ("three classes", 3, 3, 0.0),
@@ -285,6 +287,7 @@ def _with_gradient(loss: Callable[..., Tensor], x: Tensor, *rest: Any) -> tuple[
 @worth(2)
 def answers(pixel_loss: Callable[[Tensor, Tensor, float], Tensor]) -> None:
     """Compare value and gradient with the library, and try a teacher that is certain."""
+    pixel_loss = alone(pixel_loss)
     for shape, temperature in (((2, 3, 4, 5), 2.0), ((3, 2, 6, 6), 4.0), ((2, 5, 3, 4), 1.0)):
         ours, theirs = (2 * torch.randn(shape, dtype=torch.float64, generator=seeded(s)) for s in (1, 2))
         nothing = torch.zeros(shape[0], *shape[2:], dtype=torch.int64)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, max_pool2d
 
-from onnlab.checks._check import expect, number, same, seeded, tensor, worth
+from onnlab.checks._check import alone, expect, number, same, seeded, tensor, worth
 from onnlab.hardware import Constants, MetaAtoms, cost
 from onnlab.networks import HybridClassifier, PSFConvolution
 
@@ -212,6 +212,7 @@ def _with_offset(halves: Tensor, kernel: Tensor) -> Tensor:
 @worth(2)
 def ridge(centred_ridge: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> None:
     """Compare with a regression on features, with a bias that costs nothing."""
+    centred_ridge = alone(centred_ridge, "kernel_ridge")
     for n, d, m, classes, strength, seed in (
         (12, 5, 7, 3, 0.3, 0),
         (8, 20, 5, 2, 1.7, 1),
@@ -288,6 +289,7 @@ def ridge(centred_ridge: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> N
 @worth(2)
 def rank(rank_correlation: Callable[[Tensor, Tensor], float]) -> None:
     """Compare with the correlation of wins minus losses, with ties and without."""
+    rank_correlation = alone(rank_correlation, "spearmanr", "spearman")
     for n, levels, seed in ((9, 1000, 0), (12, 6, 1), (20, 8, 2), (11, 4, 3)):
         drawn = torch.randn(2, n, dtype=torch.float64, generator=seeded(seed))
         guess, truth = drawn[0], (drawn[0] + drawn[1]).exp()

@@ -282,6 +282,8 @@ CASES = [
     right("ch06-loss", loss()),
     right("ch06-loss", with_kl_div),
     right("ch06-loss", lambda s, t, y, T, alpha: loss()(s.float(), t.float(), y, T, alpha)),
+    wrong("ch06-loss", "calls kd_loss", kd_loss),
+    wrong("ch06-loss", "calls kd_loss", lambda s, t, y, T, alpha: kd_loss(s.float(), t.float(), y, T, alpha)),
     wrong("ch06-loss", "still sends its gradient", left_out),
     wrong("ch06-loss", "has no slope", cut_shares),
     wrong("ch06-loss", "whispers", loss(square=0)),

@@ -9,7 +9,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy, kl_div, one_hot
 
 from onnlab.data import VOID
-from onnlab.distill import CrossEntropy, Dice, confusion_matrix, evaluate, fit, scores_of, segmentation_scores
+from onnlab.distill import (
+    CrossEntropy,
+    Dice,
+    confusion_matrix,
+    dice_loss,
+    evaluate,
+    fit,
+    kd_loss,
+    scores_of,
+    segmentation_scores,
+)
 from onnlab.networks import linear_unet
 from tests.checks.cases import judge, right, wrong
 
@@ -60,6 +70,11 @@ def mean_iou(absent=None, average="pixels", void="out", score="iou", skip=(), on
         return sum(scores) / len(scores)
 
     return answer
+
+
+def mean_iou_of_library(answers, labels, classes):
+    pairs = (labels * classes + answers)[labels != VOID].bincount(minlength=classes**2)
+    return scores_of(pairs.reshape(classes, classes), len(labels)).miou
 
 
 def mean_iou_from_counts(answers, labels, classes):
@@ -176,6 +191,11 @@ def cut_off(logits, labels):
 def partly_cut(logits, labels):
     value = soft_dice()(logits, labels)
     return value.detach() + 0 * logits.sum()
+
+
+def by_kd_loss(student, teacher, temperature):
+    labels = torch.zeros(len(student), *student.shape[2:], dtype=torch.int64)
+    return kd_loss(student, teacher.detach(), labels, temperature, alpha=1.0)
 
 
 def left_out(student, teacher, temperature):
@@ -361,6 +381,7 @@ CASES = [
     wrong("ch09-lazy", "count twice", lazy_scores, lambda iou: iou / (1 + iou)),
     right("ch09-miou", mean_iou()),
     right("ch09-miou", mean_iou_from_counts),
+    wrong("ch09-miou", "calls scores_of", mean_iou_of_library),
     wrong("ch09-miou", "share of right pixels", pixel_accuracy),
     wrong("ch09-miou", "Dice score", mean_iou(score="dice")),
     wrong("ch09-miou", "background is a class", mean_iou(skip=(0,))),
@@ -390,6 +411,7 @@ CASES = [
     right("ch09-dice", soft_dice()),
     right("ch09-dice", dice_in_a_loop),
     right("ch09-dice", soft_dice(smooth=1e-8)),
+    wrong("ch09-dice", "calls dice_loss", dice_loss),
     wrong("ch09-dice", "A loss falls", soft_dice(falls=False)),
     wrong("ch09-dice", "where is the 2", soft_dice(factor=1.0)),
     wrong("ch09-dice", "softmax over which axis", soft_dice(axis=-1)),
@@ -409,6 +431,7 @@ CASES = [
     wrong("ch09-dice", "of type float", lambda x, y: soft_dice()(x, y).item()),
     right("ch09-answers", pixel_loss()),
     right("ch09-answers", pixel_loss_of_torch),
+    wrong("ch09-answers", "calls kd_loss", by_kd_loss),
     wrong("ch09-answers", "still sends its gradient", left_out),
     wrong("ch09-answers", "divided by the pictures alone", pixel_loss_of_torch_for_pictures),
     wrong("ch09-answers", "divided by the pictures alone", pixel_loss(take="batch")),

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import torch
 
 import onnlab.checks
 from onnlab.checks import attempt, check
-from onnlab.checks._check import Check, Wrong, find, number, same, several, tensor
+from onnlab.checks._check import Check, Wrong, alone, find, number, same, several, tensor
+from onnlab.hardware import double_phase
 from tests.checks.cases import Case, answers_like, not_written, nothing
 
 CHAPTERS = [module.name for module in pkgutil.iter_modules(onnlab.checks.__path__) if module.name[0] != "_"]
@@ -207,6 +209,21 @@ def test_the_precision_of_a_notebook_does_not_reach_a_check() -> None:
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_what_is_to_be_written_is_not_called() -> None:
+    def hidden(mask: torch.Tensor) -> torch.Tensor:
+        try:
+            return partial(double_phase)(mask)
+        except Exception:
+            return mask
+
+    mask = torch.ones(4, 4) + 0j
+    assert torch.equal(alone(lambda x: x + 1, "double_phase")(mask), mask + 1)
+    for names in (("double_phase",), ()):
+        with pytest.raises(Wrong, match="your code calls double_phase"):
+            alone(hidden, *names)(mask)
+    assert sys.getprofile() is None
 
 
 def test_the_hint_of_the_mistake_that_fits_is_told() -> None:
