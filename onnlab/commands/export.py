@@ -93,6 +93,10 @@ def panel_size(text: str) -> tuple[int, int]:
 
 def export(options: argparse.Namespace) -> None:
     """Run an export; what the library refuses becomes one line."""
+    for name in ("student", "metasurface"):
+        path = getattr(options, name, None)
+        if path is not None and path.is_dir():
+            raise CommandError(f"{path} must be a file of export_{name}, and is a folder; name a file in it")
     try:
         options.export(options)
     except (ValueError, TypeError, OSError, ImportError) as error:

@@ -125,12 +125,17 @@ def test_a_layout(tmp_path, capsys, suffix):
         ),
         (["layout", "ideal.safetensors", "a.gds"], "must be a file of export_metasurface"),
         (["student", "half.csv"], "must be a safetensors file"),
+        (["student", "folder"], "folder must be a file of export_student, and is a folder"),
+        (["slm", "folder", "out", "--panel", "9x9", "--pixel", "8e-6"], "folder must be a file of"),
+        (["layout", "folder", "a.gds"], "folder must be a file of export_metasurface"),
+        (["student", "ideal.safetensors", *LIGHT, "--out", "folder"], "folder"),
     ],
 )
 def test_an_export_that_fails_is_one_line_on_standard_error(ideal, monkeypatch, capsys, arguments, said):
     monkeypatch.chdir(ideal[0].parent)
     cli.main(["export", "student", "ideal.safetensors", *LIGHT, "--out", "bench"])
     ideal[0].with_name("half.csv").write_text("0.5,0\n2,1\n")
+    ideal[0].with_name("folder").mkdir()
     capsys.readouterr()
     assert cli.main(["export", *arguments]) == 1
     out, err = capsys.readouterr()
