@@ -7,12 +7,8 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from onnlab.commands.common import CommandError, check_folder, count
-
-if TYPE_CHECKING:
-    from onnlab.course import Student
 
 
 def add_release(command: argparse.ArgumentParser) -> None:
@@ -63,12 +59,17 @@ def _release(options: argparse.Namespace) -> None:
 
 
 def _grade(options: argparse.Namespace) -> None:
-    from onnlab.course.grading import grade
-    from onnlab.course.report import write_report
+    from onnlab.course.grading import Student, grade
+    from onnlab.course.report import write_page, write_report
     from onnlab.course.sandbox import Limits
 
     check_folder(options.out, "--out")
     done: list[Student] = []
+
+    def finished(student: Student) -> None:
+        done.append(student)
+        write_page(student, options.out)  # what is done is kept, whatever becomes of the rest
+
     try:
         students = grade(
             options.submissions,
@@ -77,7 +78,7 @@ def _grade(options: argparse.Namespace) -> None:
             limits=Limits(seconds=options.seconds, memory=options.memory * 1e9),
             cell_seconds=options.cell_seconds,
             protected=not options.unprotected,
-            finished=done.append,
+            finished=finished,
         )
     except KeyboardInterrupt:
         if done:

@@ -50,11 +50,16 @@ def write_report(students: Iterable[Student], out: str | Path) -> list[Path]:
     # With the mark in front, a spreadsheet takes the file for what it is: UTF-8.
     with table.open("w", encoding="utf-8-sig", errors="replace", newline="") as file:
         csv.writer(file).writerows(scores(students))
-    files = [table]
-    for student in students:
-        files.append(folder / f"{student.name}.html")
-        files[-1].write_text(page(student), encoding="utf-8", errors="replace")
-    return files
+    return [table, *(write_page(student, folder) for student in students)]
+
+
+def write_page(student: Student, out: str | Path) -> Path:
+    """Write ``NAME.html`` for a student to a folder, which is made if it is not there; return the file."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{student.name}.html"
+    file.write_text(page(student), encoding="utf-8", errors="replace")
+    return file
 
 
 def scores(students: Iterable[Student]) -> list[list[str | float]]:

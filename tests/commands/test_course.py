@@ -1,6 +1,7 @@
 """``onnlab grade``: what it writes, and how it fails."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -77,6 +78,34 @@ def test_an_interruption_leaves_a_report_of_what_is_done(course, tmp_path, monke
     assert "scores.csv has the 1 students who were done" in error and "starts anew" in error
     assert "goes on" not in error
     assert sorted(one.name for one in out.iterdir()) == ["ada.html", "scores.csv"]
+
+
+def test_a_page_is_written_as_soon_as_a_student_is_done(course, tmp_path, monkeypatch):
+    hand_in(tmp_path / "in", "ben", "no notebook")
+
+    def looked_at(path, *options):
+        if path.parent.name == "ben":
+            there.extend((tmp_path / "out").iterdir())
+        return Graded(path.stem, ())
+
+    there: list = []
+    monkeypatch.setattr(onnlab.course.grading, "_grade", looked_at)
+    monkeypatch.setattr(onnlab.course.grading, "ThreadPoolExecutor", InTurn)
+    monkeypatch.setattr(onnlab.course.grading, "as_completed", iter)
+    assert cli.main(["grade", *course, "--out", str(tmp_path / "out")]) == 0
+    assert [one.name for one in there] == ["ada.html"]
+
+
+class InTurn(ThreadPoolExecutor):
+    """Runs a task when its result is asked for."""
+
+    def submit(self, task, *arguments):
+        return Later(task, arguments)
+
+
+class Later:
+    def __init__(self, task, arguments):
+        self.result = lambda: task(*arguments)
 
 
 def test_a_notebook_that_ends_before_its_first_answer_is_no_success(course, tmp_path, monkeypatch, capsys):
