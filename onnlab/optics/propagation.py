@@ -157,7 +157,7 @@ def choose_method(grid: Grid, z: float, pad: bool = True) -> Choice:
         return Choice(
             "fresnel",
             f"|z| = {z:.3g} m is beyond the critical distance {limit:.3g} m, and the parabolic wave front is "
-            f"right to {error:.1g} rad from corner to corner: its impulse response is sampled finely enough",
+            f"right to {error:.1g} rad from corner to corner: its {_sampled(work, z)} sampled finely enough",
         )
     return Choice(
         "angular_spectrum",
@@ -165,6 +165,18 @@ def choose_method(grid: Grid, z: float, pad: bool = True) -> Choice:
         f"would be wrong by {error:.2g} rad: the exact transfer function is kept, limited to the band "
         "that reaches the window",
     )
+
+
+def _sampled(work: Grid, z: float) -> str:
+    """Say what :func:`_fresnel` samples: for an oblong window perhaps one function for each axis."""
+    far = [z * work.wavelength > n * step**2 for n, step in zip(work.shape, work.pitch, strict=True)]
+    if all(far):
+        return "impulse response is"
+    if not any(far):
+        return "transfer function is"
+    names = ("impulse response", "transfer function")
+    along_y, along_x = names if far[0] else names[::-1]
+    return f"{along_y} along y and {along_x} along x are"
 
 
 def paraxial_error(grid: Grid, z: float) -> float:
@@ -194,10 +206,10 @@ def transfer_function(
     -------
     - ``"angular_spectrum"``: exact. Evanescent waves decay as :math:`e^{-2\pi|z|\sqrt{f^2 - 1/\lambda^2}}`.
       Frequencies whose rays leave the window are cut off, for there the phase is under-sampled.
-    - ``"fresnel"``: paraxial,
-      :math:`H = e^{ikz} e^{-i\pi\lambda z (f_x^2 + f_y^2)}` up to the critical distance (without
-      padding: always), and beyond it the transform of the sampled impulse response
-      :math:`h = \frac{e^{ikz}}{i\lambda z} e^{i\pi(x^2+y^2)/(\lambda z)}`, which is well sampled there.
+    - ``"fresnel"``: paraxial, :math:`H = e^{ikz} e^{-i\pi\lambda z f_x^2} e^{-i\pi\lambda z f_y^2}`. It
+      separates, and along each axis this is taken up to :math:`|z| = N \Delta^2/\lambda` (without padding:
+      always). Farther out that axis takes the transform of its sampled impulse response
+      :math:`h = \frac{1}{\sqrt{i\lambda z}} e^{i\pi x^2/(\lambda z)}`, which is well sampled there.
     - ``"auto"``: one of the two, see :func:`choose_method`.
 
     The phase, of the order of a million radians, is computed in float64 and only then cast to ``dtype``.
@@ -240,10 +252,7 @@ def transfer_function(
     z64 = torch.as_tensor(z, dtype=torch.float64, device=device)
     if name == "angular_spectrum":
         return _angular_spectrum(work, z64, distance, pad, dtype)
-    # Without padding the window repeats itself: each of its plane waves has a phase, and no ray leaves.
-    if not pad or abs(distance) <= work.critical_distance:
-        return _fresnel_transfer(work, z64, dtype)
-    return _fresnel_impulse(work, z64, dtype)
+    return _fresnel(work, z64, distance, pad, dtype)
 
 
 def polar(amplitude: Tensor, phase: Tensor, dtype: torch.dtype) -> Tensor:
@@ -313,22 +322,32 @@ def _largest_gain(dtype: torch.dtype) -> float:
     return -0.5 * math.log(torch.finfo(dtype).eps)
 
 
-def _fresnel_transfer(work: Grid, z: Tensor, dtype: torch.dtype) -> Tensor:
-    # The carrier k z joins one axis in float64; the two axes separate.
-    scale = math.pi * work.wavelength * z
-    phase_y = work.wavenumber * z - scale * _fft_order(work.fy).to(z.device) ** 2
-    phase_x = -scale * _fft_order(work.fx).to(z.device) ** 2
-    phase = phase_y[:, None] + phase_x
-    return polar(torch.ones_like(phase), phase, dtype)
-
-
-def _fresnel_impulse(work: Grid, z: Tensor, dtype: torch.dtype) -> Tensor:
+def _fresnel(work: Grid, z: Tensor, distance: float, pad: bool, dtype: torch.dtype) -> Tensor:
+    # The parabola separates, so each axis takes the side on which its own chirp is sampled finely enough.
+    # The carrier k z joins one of them in float64.
     axes = []
-    for coordinate, step in ((work.y, work.dy), (work.x, work.dx)):
-        phase = math.pi * _fft_order(coordinate).to(z.device) ** 2 / (work.wavelength * z)
-        axes.append(torch.fft.fft(polar(torch.ones_like(phase), phase, torch.complex128)) * step)
-    carrier = polar(1 / (work.wavelength * z), work.wavenumber * z - math.pi / 2, torch.complex128)
-    return (carrier * axes[0][:, None] * axes[1]).to(dtype)
+    for f, x, n, step, carrier in (
+        (work.fy, work.y, work.ny, work.dy, work.wavenumber * z),
+        (work.fx, work.x, work.nx, work.dx, torch.zeros_like(z)),
+    ):
+        # Without padding the window repeats itself: each of its plane waves has a phase, and no ray leaves.
+        near = not pad or abs(distance) * work.wavelength <= n * step**2
+        axes.append(
+            _fresnel_transfer(f, work, z, carrier) if near else _fresnel_impulse(x, step, work, z, carrier)
+        )
+    return (axes[0][:, None] * axes[1]).to(dtype)
+
+
+def _fresnel_transfer(f: Tensor, work: Grid, z: Tensor, carrier: Tensor) -> Tensor:
+    phase = carrier - math.pi * work.wavelength * z * _fft_order(f).to(z.device) ** 2
+    return polar(torch.ones_like(phase), phase, torch.complex128)
+
+
+def _fresnel_impulse(x: Tensor, step: float, work: Grid, z: Tensor, carrier: Tensor) -> Tensor:
+    # 1 / (i lambda z) shared between the axes: a root of it for each.
+    reach = work.wavelength * z
+    phase = carrier + math.pi * (_fft_order(x).to(z.device) ** 2 / reach - z.sign() / 4)
+    return torch.fft.fft(polar(step / reach.abs().sqrt(), phase, torch.complex128))
 
 
 def _warn_band_limited(grid: Grid, work: Grid, z: float) -> None:
