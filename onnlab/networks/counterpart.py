@@ -90,7 +90,8 @@ def linear_counterpart(
     ----------
     model : nn.Module
         A ``Sequential``, nested ones included, or a module with the attributes ``features`` and
-        ``classifier`` (and perhaps ``avgpool`` between them). It is not changed.
+        ``classifier`` (and perhaps ``avgpool`` between them). It is not changed. A convolution that it uses
+        twice becomes two in the front end, with equal kernels to start from.
     input_shape : (int, int, int)
         Channels, rows and columns of its images.
     pool : {"spectral", "average"}
@@ -134,7 +135,8 @@ def linear_counterpart(
         for name, layer in chain[:cut]:
             front.add(name, layer)
     table = [*front.rows, *(Row(name, _short(layer), "kept") for name, layer in chain[cut:])]
-    head = nn.Sequential(*(copied(layer, copy_weights) for _, layer in chain[cut:]))
+    # Copied as one: a layer that is used twice stays one layer.
+    head = copied(nn.Sequential(*(layer for _, layer in chain[cut:])), copy_weights)
     layers = front.layers if borders == "crop" else _join(front.layers)
     return LinearCounterpart(nn.Sequential(*layers), head, tuple(table))
 
@@ -255,14 +257,14 @@ def _chain(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
     if isinstance(model, nn.Sequential):
         return [
             item
-            for name, layer in model.named_children()
+            for name, layer in _parts(model).items()
             for item in (
                 _chain(layer, f"{prefix}{name}.")
                 if isinstance(layer, nn.Sequential)
                 else [(f"{prefix}{name}", layer)]
             )
         ]
-    parts = dict(model.named_children())
+    parts = _parts(model)
     if {"features", "classifier"} <= set(parts) <= {"features", "avgpool", "classifier"}:
         named = [(name, parts[name]) for name in ("features", "avgpool", "classifier") if name in parts]
         chain = _chain(nn.Sequential(OrderedDict(named)))
@@ -276,6 +278,11 @@ def _chain(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
         f"{type(model).__name__} with {sorted(parts)}; put its layers into nn.Sequential, in the order in "
         "which they act"
     )
+
+
+def _parts(model: nn.Module) -> dict[str, nn.Module]:
+    """Return the children by name. ``named_children()`` leaves out a layer that is used a second time."""
+    return {name: layer for name, layer in model._modules.items() if layer is not None}
 
 
 def _keeps_constants(layer: nn.Module) -> bool:

@@ -169,6 +169,31 @@ def test_a_flatten_hidden_in_forward_is_found():
     torch.testing.assert_close(linear_counterpart(model, (1, 8, 8))(x), expected)
 
 
+def test_layers_that_are_used_twice_count_twice():
+    relu, pool, convolution = nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(2, 2, 3, padding=1)
+    last, batchnorm = nn.Linear(18, 18), nn.BatchNorm2d(2)
+    front = [convolution, batchnorm, relu, pool, convolution, batchnorm, relu, pool]
+    model = with_statistics(nn.Sequential(*front, nn.Flatten(), last, relu, last))
+    student = linear_counterpart(model, (2, 12, 12), borders="crop").eval()
+    x = noise(3, 2, 12, 12)
+    expected = x
+    for layer in (layer for layer in front if layer is not relu):
+        expected = layer(expected)
+    expected = last(torch.relu(last(expected.flatten(1))))
+    torch.testing.assert_close(student(x), expected, rtol=0, atol=1e-11)
+    assert [row.name for row in student.table] == [str(number) for number in range(12)]
+    assert student.head[1] is student.head[3] is not last
+
+
+def test_a_part_that_is_used_twice_counts_twice():
+    block = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU())
+    model = nn.Module()
+    model.features, model.avgpool, model.classifier = nn.Sequential(block, block), nn.Identity(), nn.Flatten()
+    student = linear_counterpart(model.double(), (1, 8, 8), borders="crop")
+    x = noise(2, 1, 8, 8)
+    torch.testing.assert_close(student(x), block[0](block[0](x)).flatten(1))
+
+
 def test_circular_padding_stays_circular():
     model = nn.Sequential(nn.Conv2d(1, 2, 5, padding="same", padding_mode="circular"), nn.ReLU()).double()
     x = noise(2, 1, 9, 8)
