@@ -206,8 +206,8 @@ class _FrontEnd:
             groups=layer.groups,
             bias=layer.bias is not None,
         ).to(layer.weight.device, layer.weight.dtype)
-        if layer.padding_mode == "circular" and _output_size(layer, self.image_size) != new.output_size:
-            raise TypeError(f"layer {name!r} pads less than a whole turn; use padding='same' there")
+        if layer.padding_mode == "circular":
+            _check_turn(name, layer, new)
         if self.copy_weights:
             new.weight.copy_(layer.weight)
             if new.bias is not None and layer.bias is not None:
@@ -250,6 +250,18 @@ class _FrontEnd:
         previous.bias = nn.Parameter(bias * gain + shift)
         previous.weight.mul_(gain[:, None, None, None])
         self.rows.append(Row(name, _short(layer), "folded into the convolution before it"))
+
+
+def _check_turn(name: str, layer: nn.Conv2d, new: SpectralConv2d) -> None:
+    """Raise unless a layer with circular padding begins and ends where one on a turning window does."""
+    half = (0, 0) if layer.padding == "valid" else layer.padding
+    half = new.before if half == "same" else half
+    if half != new.before or _output_size(layer, new.image_size) != new.output_size:
+        remedy = "padding='same'" if layer.stride == (1, 1) else f"padding={new.before} and an odd kernel"
+        raise TypeError(
+            f"layer {name!r} must pad by half of its kernel on each side to go round whole, got "
+            f"{layer.padding} for a kernel of {layer.kernel_size}; use {remedy}"
+        )
 
 
 def _chain(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:

@@ -194,6 +194,14 @@ def test_a_part_that_is_used_twice_counts_twice():
     torch.testing.assert_close(student(x), block[0](block[0](x)).flatten(1))
 
 
+@pytest.mark.parametrize(("kernel", "padding", "stride"), [(3, 1, 3), ((3, 5), (1, 2), 2), (4, 1, 2)])
+def test_circular_padding_with_a_stride(kernel, padding, stride):
+    layer = nn.Conv2d(1, 2, kernel, stride=stride, padding=padding, padding_mode="circular").double()
+    x = noise(2, 1, 8, 10)
+    student = linear_counterpart(nn.Sequential(layer), (1, 8, 10))
+    torch.testing.assert_close(student(x), layer(x), rtol=0, atol=1e-12)
+
+
 def test_circular_padding_stays_circular():
     model = nn.Sequential(nn.Conv2d(1, 2, 5, padding="same", padding_mode="circular"), nn.ReLU()).double()
     x = noise(2, 1, 9, 8)
@@ -284,7 +292,22 @@ def test_fresh_weights_within_a_head_of_your_own():
         (
             lambda: linear_counterpart(CIRCULAR, (1, 8, 8)),
             TypeError,
-            "pads less than a whole turn",
+            "must pad by half of its kernel on each side.*use padding='same'",
+        ),
+        (
+            # As many pixels as with the right padding, but other ones.
+            lambda: linear_counterpart(
+                nn.Sequential(nn.Conv2d(1, 1, 3, stride=3, padding=0, padding_mode="circular")), (1, 9, 9)
+            ),
+            TypeError,
+            "got \\(0, 0\\).*use padding=\\(1, 1\\)",
+        ),
+        (
+            lambda: linear_counterpart(
+                nn.Sequential(nn.Conv2d(1, 1, 4, padding=1, padding_mode="circular")), (1, 8, 8)
+            ),
+            TypeError,
+            "use padding='same'",
         ),
         (
             lambda: linear_counterpart(with_head(Head(scale=True)), (1, 8, 8), copy_weights=False),
