@@ -276,7 +276,11 @@ class Mask(nn.Module):
         )
 
     def forward(self, u: Tensor) -> Tensor:
-        """Return the field ``(..., ny, nx)`` behind the mask."""
+        """Return the field ``(..., ny, nx)`` behind the mask; ``u`` is complex, for the phase of the mask."""
+        if not isinstance(u, Tensor) or u.dtype not in _check.COMPLEX_DTYPES:
+            raise TypeError(
+                f"u must be a complex64 or complex128 field, got {_describe(u)}; use u.to(torch.complex64)"
+            )
         transmission = self.transmission(u.dtype)
         if transmission.shape[-2:] != u.shape[-2:]:
             raise ValueError(

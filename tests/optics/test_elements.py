@@ -233,6 +233,14 @@ def advised(words, caught):
         (lambda: PhaseMask(torch.zeros(8)), ValueError, r"phi must have shape \(..., ny, nx\)"),
         (lambda: AmplitudeMask([[1.0]]), TypeError, "a must be a torch.Tensor"),
         (lambda: AmplitudeMask(torch.full((2, 2), math.nan)), ValueError, "a must be finite"),
+        *(
+            (
+                lambda mask=mask: mask(torch.ones(4, 4)),
+                TypeError,
+                r"u must be.*got torch.float32 \(4, 4\); use u.to",
+            )
+            for mask in (PhaseMask(torch.ones(4, 4)), ComplexMask(torch.ones(4, 4, dtype=torch.complex64)))
+        ),
         (lambda: ComplexMask(torch.zeros(8, 8)), TypeError, "t must be a complex64 or complex128"),
         (lambda: Mask().transmission(torch.complex64), TypeError, "Mask has no transmission"),
         (
