@@ -33,7 +33,7 @@ class SLMImage:
     grid : Grid
         Of the mask: its shape, the pitch of the panel's pixels, the wavelength.
     levels : Tensor
-        Grey levels of all pixels ``(rows, columns)``, int64. Round the mask they stand for phase 0.
+        Grey levels of all pixels ``(rows, columns)``, int64; round the mask that of the phase nearest to 0.
     bits : int
         Bits of a grey level in the file.
     curve : PhaseCurve
@@ -74,7 +74,7 @@ def export_slm(
         Grid of the mask. Its pitch is that of the panel's pixels.
     panel : (int, int), optional
         Pixels ``(rows, columns)`` of the panel. The mask's origin comes to its origin; the pixels round the
-        mask have phase 0. That of the mask unless given.
+        mask have the phase nearest to 0 that the curve has. That of the mask unless given.
     curve : PhaseCurve, optional
         Calibration of the panel; :meth:`PhaseCurve.linear` unless given.
 
@@ -105,7 +105,7 @@ def export_slm(
         )
     rows, columns = grid.shape if panel is None else (whole_number("panel", n) for n in panel)
     top, left = _corner(grid, (rows, columns))
-    levels = curve.to_levels(torch.zeros(rows, columns, dtype=torch.float64))
+    levels = torch.full((rows, columns), curve.flat_level())
     levels[top : top + grid.ny, left : left + grid.nx] = curve.to_levels(phase)
     about = {
         "bits": bits,

@@ -83,21 +83,29 @@ class PhaseCurve:
         A curve that does not reach round the circle leaves a gap. A phase may lie in it by half of the
         largest step between two levels; one that lies deeper is an error.
         """
+        levels, away = self._nearest(phase)
         curve = self.at_levels()
-        around, order = torch.remainder(curve, CYCLE).sort()
-        # The last level stands a cycle earlier before the first, too, and the first a cycle later at the end.
-        around = torch.cat([around[-1:] - CYCLE, around, around[:1] + CYCLE])
-        order = torch.cat([order[-1:], order, order[:1]])
-        wrapped = torch.remainder(phase.detach().cpu().double(), CYCLE)
-        place = torch.bucketize(wrapped, (around[1:] + around[:-1]) / 2)
-        away = (wrapped - around[place]).abs().max().item()
         if away > curve.diff().max().item() / 2 + 1e-9:
             raise ValueError(
                 f"mask must hold phases that the panel can show, but one is {away:.3g} rad away from all of "
                 f"its levels: they rise by {(curve[-1] - curve[0]).item():.3g} rad only; use light for "
                 "which the panel reaches a full cycle, or bring the mask into its range"
             )
-        return order[place] + self.levels[0]
+        return levels
+
+    def flat_level(self) -> int:
+        """Return the grey level whose phase is nearest to 0 on the circle, however far away it is."""
+        return int(self._nearest(torch.zeros(()))[0])
+
+    def _nearest(self, phase: Tensor) -> tuple[Tensor, float]:
+        """Return the nearest levels, and how far from one of them a phase is at the most."""
+        around, order = torch.remainder(self.at_levels(), CYCLE).sort()
+        # The last level stands a cycle earlier before the first, too, and the first a cycle later at the end.
+        around = torch.cat([around[-1:] - CYCLE, around, around[:1] + CYCLE])
+        order = torch.cat([order[-1:], order, order[:1]])
+        wrapped = torch.remainder(phase.detach().cpu().double(), CYCLE)
+        place = torch.bucketize(wrapped, (around[1:] + around[:-1]) / 2)
+        return order[place] + self.levels[0], (wrapped - around[place]).abs().max().item()
 
 
 def double_phase(transmission: Tensor) -> Tensor:

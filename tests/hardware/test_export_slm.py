@@ -86,6 +86,18 @@ def test_the_mask_lies_in_the_middle_of_the_panel(tmp_path, panel):
     assert (away < 0.0151).sum() >= panel[0] * panel[1] - 30 * 41
 
 
+@pytest.mark.parametrize(("phases", "flat"), [((1.0, 4.0), 0), ((3.0, 6.0), 255)])
+def test_a_panel_without_the_phase_0_shows_the_masks_that_it_can(tmp_path, phases, flat):
+    """No pixel of the mask asks for 0. Round it, the end of the curve that is nearer to 0 is as flat."""
+    phase = torch.linspace(*phases, GRID.ny * GRID.nx, dtype=torch.float64).reshape(GRID.shape)
+    for panel in (None, (60, 80)):
+        shown = export_slm(
+            phase, tmp_path / "a.png", grid=GRID, panel=panel, curve=PhaseCurve((0, 255), phases)
+        )
+        assert (shown.phase - phase).abs().max() <= 3 / 255 / 2 + 1e-9
+    assert shown.levels[0].eq(flat).all() and shown.levels[:, -1].eq(flat).all()
+
+
 def test_masks_and_trained_phases_are_taken(tmp_path):
     phase = nn.Parameter(random_phase(torch.float32))
     for name, mask in (("a", PhaseMask(phase)), ("b", phase), ("c", phase.detach())):
