@@ -239,7 +239,10 @@ class PSFConvolution(OpticalLayer):
         """Return the PSFs of all kernels, ``(kernels, channels, ky, kx)``, and scales ``(kernels, 1, 1)``."""
         # Light convolves, a network correlates.
         pair = signed_kernel_pair(self.weight.flip(-2, -1))
-        brightest = pair.scale.amax(1, keepdim=True)
+        # A dark kernel has the scale 1 for want of light: that says nothing about the others of its row.
+        lit = (pair.positive + pair.negative).detach().sum((-2, -1), keepdim=True) > 0
+        brightest = torch.where(lit, pair.scale, 0).amax(1, keepdim=True)
+        brightest = torch.where(brightest > 0, brightest, 1)
         share = pair.scale / brightest
         return SignedPair(pair.positive * share, pair.negative * share, brightest[:, 0])
 

@@ -101,6 +101,25 @@ def test_drawn_kernels_are_those_of_a_digital_layer():
     assert torch.equal(IdealConvolution(3, 16, 7, 32).weight, expected)
 
 
+def test_a_colour_without_a_kernel_leaves_the_others_bright():
+    """The noise is that of the same kernels without that colour, and the dark one can still learn."""
+    weight = nn.Parameter(0.02 * noise(3, 3, 3, 3))
+    weight.data[0, 0], weight.data[1] = 0, 0
+    layer = PSFConvolution(3, 3, 3, 8, weight=weight)
+    alone = PSFConvolution(2, 1, 3, 8, weight=weight.detach()[:1, 1:])
+    pair, expected = layer.pair(), alone.pair()
+    torch.testing.assert_close(pair.scale[0], expected.scale[0])
+    torch.testing.assert_close(pair.positive[:1, 1:], expected.positive)
+    assert pair.scale[1] == 1 and not pair.positive[1].any()
+    x = noise(2, 3, 8, 8, seed=1).abs()
+    torch.testing.assert_close(layer(x), IdealConvolution(3, 3, 3, 8, weight=weight)(x))
+    (slopes,) = torch.autograd.grad(layer(x).square().sum() + layer(x).sum(), weight)
+    (exact,) = torch.autograd.grad(
+        (y := IdealConvolution(3, 3, 3, 8, weight=weight)(x)).square().sum() + y.sum(), weight
+    )
+    torch.testing.assert_close(slopes, exact)
+
+
 def test_the_psfs_are_passive_and_of_one_scale_for_all_colours():
     weight = noise(5, 3, 3, 3)
     pair = PSFConvolution(3, 5, 3, 8, weight=weight).pair()
