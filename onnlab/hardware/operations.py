@@ -185,12 +185,18 @@ class _Walk:
         return y
 
 
-def _layers(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """All modules with their names, but nothing inside an optical or spectral one."""
+def _layers(
+    module: nn.Module, name: str = "", seen: set[nn.Module] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
+    """All modules with their names, each once, but nothing inside an optical or spectral one."""
+    seen = set() if seen is None else seen
+    if module in seen:  # shared by two containers: what listens to it hears both calls
+        return
+    seen.add(module)
     yield name, module
     if not isinstance(module, (OpticalLayer, *SPECTRAL)):
         for key, child in module.named_children():
-            yield from _layers(child, f"{name}.{key}" if name else key)
+            yield from _layers(child, f"{name}.{key}" if name else key, seen)
 
 
 def _benches(module: nn.Module) -> list[tuple[nn.Module, nn.Module]]:

@@ -201,6 +201,14 @@ def test_spectral_layers_by_electronics():
         assert step.macs == by_hand(model)
 
 
+def test_a_layer_that_two_containers_share_counts_once_for_each_call():
+    layer = nn.Linear(16, 16)
+    shared = nn.Sequential(nn.Flatten(), nn.Sequential(layer, nn.ReLU()), nn.Sequential(layer, layer))
+    operations = count_operations(shared, (1, 4, 4))
+    assert macs(operations, "electronics") == public_count(shared, (1, 4, 4)) == 3 * 16 * 16
+    assert [step.name for step in operations[1:]] == ["1.0"] * 3
+
+
 def test_the_model_stays_as_it_is():
     model = HybridClassifier(PSFConvolution(1, 8, 7, 28)).train()
     x = torch.rand(2, 1, 28, 28)
