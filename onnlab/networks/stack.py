@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
-from typing import cast
+from typing import NoReturn, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,8 @@ class SpectralStack(nn.Sequential):
     Raises
     ------
     TypeError
-        If a layer is of another kind, or images of another dtype than its weights come.
+        If a layer is of another kind, or images of another dtype than its weights come; by ``append`` and all
+        else that changes the layers of a ``Sequential``: the canvas is made for these.
     ValueError
         If sizes or channels of neighbours differ, a layer has a stride, or images of another size come.
     """
@@ -75,6 +76,13 @@ class SpectralStack(nn.Sequential):
         # Fixed by the layers, and needed at every call: the canvas before each layer, and behind the last.
         self.canvases = _canvases(layers, circular=convolutions[0].circular)
 
+    def _refuse(self, *_: object) -> NoReturn:
+        """Refuse another layer: the canvases are made for these."""
+        raise TypeError("a SpectralStack must keep its layers; make a new one: SpectralStack(*layers)")
+
+    append = extend = insert = pop = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``.
 
@@ -108,7 +116,7 @@ class SpectralStack(nn.Sequential):
 
     def _steps(self) -> Iterator[tuple[Layer, Size, Size]]:
         layers = cast("Iterator[Layer]", iter(self))
-        return zip(layers, self.canvases, self.canvases[1:], strict=False)
+        return zip(layers, self.canvases[:-1], self.canvases[1:], strict=True)
 
 
 class SpectralFilter(nn.Module):

@@ -1,3 +1,4 @@
+import operator
 from itertools import pairwise
 
 import pytest
@@ -228,6 +229,28 @@ def test_a_filter_of_one_layer_shares_no_memory_with_it():
             parameter.mul_(2)
     torch.testing.assert_close(merged(x), before, rtol=0, atol=0)
     torch.testing.assert_close(stack(x), 2 * before, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stack, layer: stack.append(layer),
+        lambda stack, layer: stack.extend([layer]),
+        lambda stack, layer: stack.insert(0, layer),
+        lambda stack, layer: stack.pop(0),
+        lambda stack, layer: operator.setitem(stack, 0, layer),
+        lambda stack, layer: operator.delitem(stack, 0),
+        lambda stack, layer: operator.iadd(stack, nn.Sequential(layer)),
+        lambda stack, layer: operator.imul(stack, 2),
+    ],
+)
+def test_a_stack_keeps_the_layers_that_its_canvas_is_made_for(change):
+    stack = SpectralStack(SpectralConv2d(1, 1, 3, 8), SpectralConv2d(1, 1, 3, 8))
+    x = noise(1, 1, 8, 8).float()
+    before = stack(x)
+    with pytest.raises(TypeError, match=r"make a new one: SpectralStack\(\*layers\)"):
+        change(stack, SpectralConv2d(1, 1, 7, 8))
+    assert len(stack) == 2 and torch.equal(stack(x), before)
 
 
 def test_layers_without_a_bias_have_no_offset():
