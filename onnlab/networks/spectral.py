@@ -163,8 +163,21 @@ class SpectralConv2d(nn.Module):
     def convolve(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the same by ``conv2d``, with no bias but the one that is given; not for a free layer."""
         margins = (self.before[1], self.after[1], self.before[0], self.after[0])
-        padded = nn.functional.pad(x, margins, mode="circular" if self.circular else "constant")
+        if self.circular and any(
+            max(b, a) > n for b, a, n in zip(self.before, self.after, self.image_size, strict=True)
+        ):
+            padded = self._wound(x)
+        else:
+            padded = nn.functional.pad(x, margins, mode="circular" if self.circular else "constant")
         return nn.functional.conv2d(padded, self.weight, bias, self.stride, 0, self.dilation, self.groups)
+
+    def _wound(self, x: Tensor) -> Tensor:
+        """Repeat images as often as wide kernels ask for; ``pad`` goes round once only."""
+        rows, columns = (
+            torch.arange(-b, n + a, device=x.device) % n
+            for b, a, n in zip(self.before, self.after, self.image_size, strict=True)
+        )
+        return x[..., rows[:, None], columns]
 
     def extra_repr(self) -> str:
         """Describe the layer in ``print(model)``."""

@@ -211,3 +211,19 @@ def test_a_size_may_come_from_numpy():
 def test_bad_input_is_named(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [((9, 3), 1), ((12, 23), 1), (5, 4)])
+def test_circular_kernels_wider_than_the_image_go_round_more_than_once(kernel, dilation):
+    """Next to the sum written out: pixel i of the result sees i + d k - b, modulo the image."""
+    weight, x = noise(2, 1, *((kernel,) * 2 if isinstance(kernel, int) else kernel)), noise(3, 1, 4, 5)
+    expected = torch.zeros(3, 2, 4, 5, dtype=torch.float64)
+    ky, kx = weight.shape[-2:]
+    for i in range(ky):
+        for j in range(kx):
+            shift = (dilation * (ky - 1) // 2 - dilation * i, dilation * (kx - 1) // 2 - dilation * j)
+            expected += weight[None, :, :, i, j, None, None].sum(2) * x.roll(shift, (-2, -1))
+    for backend in ("auto", "fft", "spatial"):
+        layer = SpectralConv2d(1, 2, kernel, (4, 5), "circular", dilation=dilation, backend=backend).double()
+        layer.weight.data.copy_(weight)
+        torch.testing.assert_close(layer(x), expected, rtol=0, atol=1e-11)
