@@ -162,7 +162,7 @@ def yield_curve(
     def accuracy(size: float, device: int) -> float:
         generator = Generator().manual_seed(device)
         twin = fabricate(student, error_family(size), generator, bench)
-        return evaluate(Exposed(twin, generator), split).accuracy
+        return evaluate(Exposed(twin, _exposures(twin, generator, device)), split).accuracy
 
     table = [[accuracy(size, device) for device in seeds] for size in sizes]
     return YieldCurve(tuple(float(size) for size in sizes), torch.tensor(table, dtype=torch.float64))
@@ -178,6 +178,12 @@ class Exposed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits, from pictures taken anew."""
         return self.model(x, self.generator)
+
+
+def _exposures(twin: nn.Module, generator: Generator, seed: int) -> Generator:
+    """Return the source of the sensor's noise: that of the device on a CPU, one at its side elsewhere."""
+    place = next(twin.parameters()).device
+    return generator if place == generator.device else Generator(place).manual_seed(seed)
 
 
 def _with_optics(student: Student, change: Callable[[OpticalLayer], OpticalLayer]) -> Student:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from onnlab.data import Dataset, Split, load
-from onnlab.distill import evaluate, fit
+from onnlab.distill import Scores, evaluate, fit
 from onnlab.hardware import (
     BuiltOptics,
     CameraNoise,
@@ -16,6 +16,7 @@ from onnlab.hardware import (
     PSFError,
     YieldCurve,
     fabricate,
+    fabrication,
     noise_aware,
     yield_curve,
 )
@@ -116,6 +117,36 @@ def test_yield_falls_with_the_size_of_the_error():
     torch.testing.assert_close(curve.mean, curve.accuracy.sum(1) / 6)
     again = yield_curve(student, TOY.test, lambda s: LateralShift(0, 0, s), sizes[2:], 6, 0, BENCH_PSF)
     assert torch.equal(again.accuracy[0], curve.accuracy[2])
+
+
+class FarGenerator:
+    """Stands in for a generator on a device that this machine does not have."""
+
+    def __init__(self, device="cpu"):
+        self.device, self.seed = torch.device(device), None
+
+    def manual_seed(self, seed):
+        self.seed = seed
+        return self if self.device.type == "meta" else seeded(seed)
+
+
+def test_the_noise_of_a_sensor_is_drawn_where_the_student_lives(monkeypatch):
+    """A camera takes no generator of another device; what is built is drawn on the CPU all the same."""
+    drawn = []
+
+    def answers(model, split):
+        drawn.append(model.generator)
+        return Scores(0.0, 0.0, 1)
+
+    monkeypatch.setattr(fabrication, "evaluate", answers)
+    monkeypatch.setattr(fabrication, "Generator", FarGenerator)
+    monkeypatch.setattr(fabrication, "fabricate", lambda student, *_: student)
+    student = network("4f")
+    yield_curve(student, TOY.test, PhaseNoise, (0.1,), 1, 0)
+    yield_curve(student.to("meta"), TOY.test, PhaseNoise, (0.1, 0.2), 2, 0)
+    assert [generator.device.type for generator in drawn] == ["cpu"] + 4 * ["meta"]
+    seeds = [generator.seed for generator in drawn[1:]]
+    assert seeds[:2] == seeds[2:] and seeds[0] != seeds[1]
 
 
 def test_a_yield_curve_by_hand():
