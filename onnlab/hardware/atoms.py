@@ -163,7 +163,7 @@ class MetaAtoms:
     def nearest(self, phase: Tensor, wavelength: float) -> Tensor:
         """Return the widths in the table whose phase at ``wavelength`` is nearest to ``phase`` (radians).
 
-        Phases count modulo one turn. Result: the shape of ``phase``, the dtype of ``phase``.
+        Phases count modulo one turn. Result: shape, dtype and device of ``phase``.
         """
         turn = 2 * math.pi
         values, order = self.phase[:, self.colour(wavelength)].remainder(turn).sort()
@@ -171,10 +171,11 @@ class MetaAtoms:
         values = torch.cat([values[-1:] - turn, values, values[:1] + turn])
         order = torch.cat([order[-1:], order, order[:1]])
         wanted = phase.detach().to(torch.float64).remainder(turn)
+        values, order = values.to(wanted.device), order.to(wanted.device)
         above = torch.searchsorted(values, wanted.contiguous()).clamp(1, len(values) - 1)
         below = above - 1
         index = torch.where(wanted - values[below] < values[above] - wanted, below, above)
-        return self.widths[order[index]].to(phase.dtype)
+        return self.widths.to(wanted.device)[order[index]].to(phase.dtype)
 
     def check_widths(self, widths: Tensor) -> None:
         """Raise ValueError unless every width is zero or within the table."""

@@ -138,7 +138,8 @@ def solve_ridge(
         weight = 1 / (values + ridge * unit)
         rows = (steps * weight.sqrt()[:, None, None]).flatten(0, 1)
         pull = torch.einsum("ncp,nc->p", steps, shares * weight[:, None])
-        step = torch.linalg.solve(torch.eye(rows.shape[1], dtype=rows.dtype) + rows.T @ rows, pull)
+        identity = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
+        step = torch.linalg.solve(identity + rows.T @ rows, pull)
         weights = vectors @ (weight[:, None] * (shares - steps @ step))
         weights = weights - weights.mean(0)  # takes the mean of a row off the kernel
         found.append(Solution(weights, mean - column @ weights - middle @ step, step))

@@ -378,3 +378,9 @@ def test_other_bad_arguments():
         Metasurface(surface.widths, NITRIDE, torch.zeros(8, 8)).psf(1e-4, (4, 4), 1e-6)
     with pytest.raises(ValueError, match="step must be positive"):
         MetaAtoms.silicon_nitride(step=-1e-9)
+
+
+def test_the_nearest_widths_are_made_where_the_phase_lives():
+    """The library stays on the CPU; tensors of the meta device have a place and no numbers."""
+    widths = NITRIDE.nearest(torch.zeros(3, 4, device="meta"), GREEN)
+    assert widths.device.type == "meta" and widths.shape == (3, 4) and widths.dtype == torch.float32

@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 
 from onnlab.distill import ntk
 from onnlab.hardware import kernel_ridge, wide_back_end, wide_camera
-from onnlab.hardware.regression import best_ridge, wide_features
+from onnlab.hardware.regression import best_ridge, solve_ridge, wide_features
 
 CAMERAS = {"linear": lambda a: a, "rectified": torch.relu, "square-law": torch.square}
 
@@ -199,3 +199,13 @@ class _Scaled(nn.Module):
 def test_no_hidden_layer_leaves_the_kernel_as_it_is() -> None:
     kernel = random(3, 4)
     assert wide_back_end(kernel, torch.ones(3), torch.ones(4), 0) is kernel
+
+
+def test_a_solution_is_found_where_the_kernel_lives() -> None:
+    """Whatever the default device: with another one, a matrix made there would not fit the kernel's."""
+    kernel, targets = torch.eye(4, dtype=torch.float64), torch.eye(4, 2, dtype=torch.float64)
+    shared = torch.randn(4, 2, 3, dtype=torch.float64, generator=Generator().manual_seed(0))
+    (expected,) = solve_ridge(kernel, targets, (0.1,), shared=shared)
+    with torch.device("meta"):
+        (found,) = solve_ridge(kernel, targets, (0.1,), shared=shared)
+    assert torch.equal(found.weights, expected.weights) and torch.equal(found.step, expected.step)
