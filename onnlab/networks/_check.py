@@ -1,11 +1,16 @@
 """Argument checks of the network modules."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
+
 import torch
 from torch import Tensor
 
 from onnlab.optics._check import whole_number
 
 Size = tuple[int, int]
+Forward = TypeVar("Forward", bound=Callable[..., Tensor])
 
 
 def size(name: str, value: object, least: int = 1) -> Size:
@@ -40,3 +45,19 @@ def images(x: object, channels: int, image_size: Size, dtype: torch.dtype | None
 def _casts(device: str) -> bool:
     """Tell whether autocast is on: then it chooses the dtypes, and layers get what it chose for others."""
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def any_batch(forward: Forward) -> Forward:
+    """Let a layer take batches ``(0, channels, ny, nx)`` too, for which transforms raise.
+
+    A dark image goes along and is cut off again, so that dtype, shape and gradients are those of any batch.
+    Noise is left out: there is nothing that could be noisy.
+    """
+
+    @wraps(forward)
+    def taken(self: Any, x: Tensor, *rest: Any, **named: Any) -> Tensor:
+        if not isinstance(x, Tensor) or x.ndim != 4 or len(x):
+            return forward(self, x, *rest, **named)
+        return forward(self, torch.cat([x, x.new_zeros(1, *x.shape[1:])]))[:0]
+
+    return cast("Forward", taken)

@@ -118,6 +118,7 @@ class OpticalLayer(nn.Module, ABC):
         rounding = self.sensor is not None and self.sensor.bits is not None
         return (*camera[self.camera], *("full well",) * full_well, *("rounding",) * rounding)
 
+    @_check.any_batch
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Return what the camera reads.
 

@@ -149,6 +149,7 @@ class SpectralConv2d(nn.Module):
             )
         return real_transfer(torch.view_as_complex(self.weight), self.image_size[1])
 
+    @_check.any_batch
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
         _check.images(x, self.in_channels, self.image_size, self.weight.dtype)
@@ -259,6 +260,7 @@ class SpectralPool2d(nn.Module):
                 "a pool only shrinks"
             )
 
+    @_check.any_batch
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, channels, *output_size)`` from real ``(batch, channels, ny, nx)``."""
         if x.ndim != 4:

@@ -83,6 +83,7 @@ class SpectralStack(nn.Sequential):
     append = extend = insert = pop = _refuse  # type: ignore[assignment]
     __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
 
+    @_check.any_batch
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``.
 
@@ -153,6 +154,7 @@ class SpectralFilter(nn.Module):
         # The offset of one layer is its bias itself: a copy, so that the filter does not change with it.
         self.register_buffer("offset", None if offset is None else offset.detach().clone())
 
+    @_check.any_batch
     def forward(self, x: Tensor) -> Tensor:
         """Return real ``(batch, out, *output_size)`` from real ``(batch, in, ny, nx)``."""
         _check.images(x, self.transfer.shape[2], self.image_size, self.transfer.real.dtype)

@@ -5,7 +5,16 @@ import torch
 from scipy.signal import correlate2d
 from torch import nn
 
-from onnlab.networks import FourFConvolution, IdealConvolution, OpticalLayer, PSFConvolution
+from onnlab.networks import (
+    FourFConvolution,
+    IdealConvolution,
+    OpticalLayer,
+    PSFConvolution,
+    SpectralConv2d,
+    SpectralPool2d,
+    SpectralStack,
+    merge,
+)
 from onnlab.optics import Camera
 
 BENCH = {"pitch": 8e-6, "wavelength": 532e-9, "focal_length": 0.1}
@@ -280,3 +289,31 @@ def test_kernels_whose_values_cannot_be_read():
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        SpectralConv2d(2, 3, 5, 8, backend="fft"),
+        SpectralConv2d(2, 3, 5, 8, "circular", free=True),
+        SpectralConv2d(2, 3, 5, 8, 2, stride=2, backend="fft"),
+        SpectralPool2d(8, 4),
+        SpectralStack(SpectralConv2d(2, 3, 5, 8), SpectralPool2d(8, 4)),
+        merge(SpectralStack(SpectralConv2d(2, 3, 5, 8), SpectralPool2d(8, 4))),
+        PSFConvolution(2, 3, 5, 8, sensor=Camera(photons=10)),
+        FourFConvolution(2, 3, 5, 8, "square-law", **BENCH, sensor=Camera(photons=10)),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_no_images_make_no_readings(layer):
+    """A batch without images is one like any other: of the shape of the others, with gradients of zero."""
+    x = torch.zeros(0, 2, 8, 8, requires_grad=True)
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    settings = (generator,) if isinstance(layer, OpticalLayer) else ()
+    y = layer(x, *settings)
+    assert y.shape == (0, *layer(torch.zeros(2, 2, 8, 8)).shape[1:]) and y.dtype == x.dtype
+    assert torch.equal(generator.get_state(), before)
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    assert all(not p.grad.any() for p in layer.parameters())
