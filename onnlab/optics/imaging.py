@@ -122,7 +122,8 @@ def polychromatic_psf(
     """
     if len(wavelengths) == 0:
         raise ValueError("wavelengths must hold at least one, got none; pass for example [450e-9, 630e-9]")
-    share = torch.ones(len(wavelengths)) if weights is None else torch.as_tensor(weights)
+    share = torch.ones(len(wavelengths), dtype=torch.float64) if weights is None else weights
+    share = share if isinstance(share, Tensor) else torch.as_tensor(share, dtype=torch.float64)
     share = share if share.is_floating_point() else share.double()
     if share.shape != (len(wavelengths),) or not bool((share >= 0).all() and 0 < share.sum() < torch.inf):
         raise ValueError(

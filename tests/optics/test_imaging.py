@@ -203,6 +203,16 @@ def test_polychromatic_psf_is_the_weighted_mean_of_its_colours():
     assert grid_psf.wavelength == pytest.approx(500e-9)
 
 
+@pytest.mark.parametrize("weights", [None, [0.1, 0.1, 0.1], (1, 1, 1)])
+def test_colours_of_equal_energy_have_equal_shares(weights):
+    """A third each: the mean of the colours to the rounding of float64."""
+    pupil, colours = circular_aperture(GRID, RADIUS, torch.float64), [450e-9, 550e-9, 650e-9]
+    spot, grid_psf = polychromatic_psf(pupil, GRID, FOCAL, colours, weights, (16, 16), 5e-6)
+    each = [psf(pupil, GRID.with_(wavelength=w), FOCAL, (16, 16), 5e-6)[0] for w in colours]
+    torch.testing.assert_close(spot, sum(each) / 3, rtol=1e-13, atol=0)
+    assert grid_psf.wavelength == pytest.approx(550e-9, rel=1e-14)
+
+
 def test_polychromatic_default_pitch_is_that_of_the_shortest_wavelength():
     pupil = circular_aperture(GRID, RADIUS, torch.float64)
     spot, grid_psf = polychromatic_psf(pupil, GRID, FOCAL, [650e-9, 450e-9])
