@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from onnlab.optics._check import not_negative, positive_length
+from onnlab.optics._check import at_least, at_most, not_negative, positive_length
 
 # Lengths are decimal numbers: 1.0 mm / 0.1 mm must be ten, whatever float64 makes of it.
 ROUNDING = 1e-9
@@ -135,8 +135,9 @@ def kernel_layout(
     if not rows or not columns:
         raise ValueError(
             f"kernel_size must fit into the rectangle, got kernels of {ky:g} x {kx:g} m for {size[0]:g} x "
-            f"{size[1]:g} m; use kernels of at most {min(ky, size[0]):g} x {min(kx, size[1]):g} m, or a "
-            f"rectangle of at least {max(ky, size[0]):g} x {max(kx, size[1]):g} m"
+            f"{size[1]:g} m; use kernels of at most {at_most(min(ky, size[0]))} x "
+            f"{at_most(min(kx, size[1]))} m, or a rectangle of at least {at_least(max(ky, size[0]))} x "
+            f"{at_least(max(kx, size[1]))} m"
         )
     return KernelLayout(*size, (ky, kx), distance, (rows, columns))
 

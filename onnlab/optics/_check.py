@@ -197,7 +197,8 @@ def at_most(value: float) -> str:
 
 
 def _three_digits(value: float, rounding: str) -> str:
-    return f"{float(Context(prec=3, rounding=rounding).create_decimal(value)):.3g}"
+    # From the shortest text that is this float: 0.0015 stays what it is.
+    return f"{float(Context(prec=3, rounding=rounding).create_decimal(repr(float(value)))):.3g}"
 
 
 def one_of(name: str, value: str, choices: Collection[str]) -> None:

@@ -1,5 +1,7 @@
 """The camera: from light to digital numbers, with the noise that comes on the way."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -229,9 +231,9 @@ def _bin(intensity: Tensor, binning: int) -> Tensor:
     ny, nx = intensity.shape[-2:]
     if ny % binning or nx % binning:
         fitting = (ny // binning * binning, nx // binning * binning)
+        remedy = f"crop it to {fitting}" if min(fitting) else f"use binning={math.gcd(ny, nx)}"
         raise ValueError(
-            f"intensity must have sides that are multiples of binning={binning}, got {(ny, nx)}; "
-            f"crop it to {fitting}"
+            f"intensity must have sides that are multiples of binning={binning}, got {(ny, nx)}; {remedy}"
         )
     blocks = intensity.unflatten(-2, (ny // binning, binning)).unflatten(-1, (nx // binning, binning))
     return blocks.sum(dim=(-3, -1))

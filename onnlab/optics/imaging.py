@@ -324,7 +324,10 @@ def _warn_if_coarse(pupil: Tensor, grid: Grid, grid_psf: Grid, focal_length: flo
         limits.append(grid.wavelength * focal_length / (2 * width))
     # The smallest margin keeps a pupil of exactly half the window silent.
     if any(_check.is_true(p > limit * (1 + 1e-9)) for p, limit in zip(grid_psf.pitch, limits, strict=True)):
-        largest = ", ".join(_check.at_most(float(limit)) for limit in limits)
+        # An axis that is fine enough keeps its pitch: it may have no limit at all.
+        largest = ", ".join(
+            _check.at_most(min(p, float(limit))) for p, limit in zip(grid_psf.pitch, limits, strict=True)
+        )
         warnings.warn(
             f"a psf pitch of ({grid_psf.dy:.3g}, {grid_psf.dx:.3g}) m is too coarse for so wide a pupil: "
             f"the OTF and images made with it are aliased. Use pitch=({largest}) or less",

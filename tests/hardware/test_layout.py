@@ -1,4 +1,5 @@
 import doctest
+import re
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
 
@@ -119,3 +120,12 @@ def test_it_is_a_value():
 def test_errors(arguments, error, message):
     with pytest.raises(error, match=message):
         kernel_layout(*arguments)
+
+
+def test_the_remedy_does_when_taken_literally():
+    with pytest.raises(ValueError, match="kernel_size must fit") as caught:
+        kernel_layout(1.23456789e-3, 2e-3, (1.23456799e-3, 2.0000051e-3))
+    numbers = [float(n) for n in re.findall(r"[\d.e-]+(?= x|(?= m,)|(?= m$))", str(caught.value))][-4:]
+    smaller, larger = numbers[:2], numbers[2:]
+    assert kernel_layout(1.23456789e-3, 2e-3, tuple(smaller)).count == 1
+    assert kernel_layout(*larger, (1.23456799e-3, 2.0000051e-3)).count == 1

@@ -252,6 +252,7 @@ def test_the_camera_fits_into_a_sequential_model():
         (torch.ones(4), ValueError, "intensity must have shape"),
         (np.ones((4, 4)), TypeError, "intensity must be a torch.Tensor"),
         (ramp(5, 8), ValueError, r"multiples of binning=2, got \(5, 8\); crop it to \(4, 8\)"),
+        (ramp(1, 8), ValueError, r"multiples of binning=2, got \(1, 8\); use binning=1"),
         (ramp(6, 7), ValueError, r"multiples of binning=2, got \(6, 7\); crop it to \(6, 6\)"),
     ],
 )

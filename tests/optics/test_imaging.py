@@ -193,6 +193,20 @@ def test_bad_psf_for_otf(function, spot, error, words):
 # Several wavelengths
 
 
+def test_a_remedy_keeps_the_pitch_of_an_axis_that_is_fine_enough():
+    slit = torch.zeros(64, 64)
+    slit[32, 2:62] = 1  # of no height: no pitch of rows would be too coarse
+    grid = Grid((64, 64), 20e-6, 532e-9)
+    with pytest.warns(SamplingWarning, match="Use pitch=") as caught:
+        psf(slit, grid, FOCAL, (16, 16), (41e-6, 41e-6))
+    advice = str(caught[0].message).split("Use pitch=(")[1].split(")")[0]
+    pitch = tuple(float(p) for p in advice.split(","))
+    assert pitch[0] == 41e-6 and pitch[1] < 41e-6
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        psf(slit, grid, FOCAL, (16, 16), pitch)
+
+
 def test_polychromatic_psf_is_the_weighted_mean_of_its_colours():
     pupil = circular_aperture(GRID, RADIUS)
     blue, red = 450e-9, 650e-9
