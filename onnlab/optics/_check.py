@@ -152,8 +152,10 @@ def real_plane(values: object, name: str) -> Tensor:
 
 def finite_values(values: Tensor, name: str) -> None:
     """Raise if ``values`` holds a NaN or an infinity."""
-    # One sum is far cheaper than a test of each sample: a NaN or an infinity survives it.
-    if is_true(~torch.isfinite(values.detach().sum())):
+    # One sum is far cheaper than a test of each sample: a NaN or an infinity survives it. The sum of large
+    # numbers, though, may be beyond their type.
+    values = values.detach()
+    if is_true(~torch.isfinite(values.sum())) and is_true(~torch.isfinite(values).all()):
         raise ValueError(
             f"{name} must be finite, got NaN or infinity; find the step that made it "
             "with torch.autograd.set_detect_anomaly(True)"

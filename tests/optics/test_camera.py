@@ -238,6 +238,15 @@ def test_the_camera_fits_into_a_sequential_model():
     assert not list(model.parameters()) and "bits=4" in repr(model)
 
 
+def test_numbers_whose_sum_is_beyond_their_type_are_finite():
+    light = torch.full((8, 8), 1e37)
+    camera = Camera(photons=1, shot_noise=False)
+    assert torch.equal(camera(light), light)
+    light[3, 4] = math.inf
+    with pytest.raises(ValueError, match="intensity must be finite"):
+        camera(light)
+
+
 # Bad input
 
 
