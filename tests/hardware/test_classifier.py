@@ -1,5 +1,6 @@
 """Infinitely many random kernels with a read-out: against features, and against many of them."""
 
+import pickle
 from dataclasses import replace
 from functools import partial
 
@@ -99,3 +100,11 @@ def test_the_maps_of_training_images_are_taken_once() -> None:
 def test_it_cannot_answer_before_it_has_learnt() -> None:
     with pytest.raises(RuntimeError, match=r"must learn before it answers; call learn"):
         infinite("linear")(torch.zeros(1, 1, 28, 28))
+
+
+def test_a_classifier_can_be_stored() -> None:
+    data = few()
+    model = infinite("linear")
+    model.learn(data, (0.01,))
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(data.test.images), model(data.test.images))
