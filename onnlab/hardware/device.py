@@ -116,7 +116,8 @@ class NoisyConvolution(IdealConvolution):
         return y * torch.special.ndtr(z) + level * (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
 
     def _level(self, y: Tensor) -> Tensor:
-        return self.noise * y.detach().square().mean().sqrt().clamp(min=torch.finfo(y.dtype).tiny)
+        # Above zero for dark images, too: what is read is divided by it.
+        return (self.noise * y.detach().square().mean().sqrt()).clamp(min=torch.finfo(y.dtype).tiny)
 
 
 def build(device: Device, data: Dataset, seed: int) -> HybridClassifier:
@@ -152,7 +153,10 @@ def build(device: Device, data: Dataset, seed: int) -> HybridClassifier:
 
 
 def seen_by(device: Device, data: Dataset) -> Dataset:
-    """Return the data set at the size at which a device sees it: each pixel the mean of what it covers.
+    """Return the data set at the size at which a device sees it.
+
+    Each pixel is the mean of all pixels of the data that it covers, wholly or in part: with a whole ratio of
+    the sizes that is the light on its area; with another one, neighbours share pixels.
 
     Raises
     ------

@@ -91,7 +91,8 @@ def test_the_expected_readings_are_the_mean_of_many(camera: str, noise: float) -
     assert (mean - layer.expected(x)).abs().max() <= 5 * level / 2000**0.5 + 1e-5
 
 
-def test_expected_readings_of_darkness() -> None:
-    layer = NoisyConvolution(1, 2, 3, 8, "rectified", noise=0.5)
+@pytest.mark.parametrize("noise", [0.5, 1e-9])
+def test_expected_readings_of_darkness(noise: float) -> None:
+    layer = NoisyConvolution(1, 2, 3, 8, "rectified", noise=noise)
     found = layer.expected(torch.zeros(1, 1, 8, 8))
     assert found.min() >= 0 and found.max() < 1e-30
