@@ -23,7 +23,8 @@ class Metasurface(nn.Module):
     atoms : MetaAtoms
         The library that they are from.
     aperture : Tensor, optional
-        Real transmission ``(ny, nx)`` of a stop around the pillars, 0 to 1; all open unless given.
+        Real transmission ``(ny, nx)`` of a stop around the pillars, 0 to 1; all open unless given. A
+        ``Parameter`` stays that very object.
 
     Raises
     ------
@@ -51,7 +52,11 @@ class Metasurface(nn.Module):
             self.widths = widths
         else:
             self.register_buffer("widths", widths)
-        self.register_buffer("aperture", None if aperture is None else _checked_aperture(aperture, widths))
+        held = None if aperture is None else _checked_aperture(aperture, widths)
+        if isinstance(held, nn.Parameter):
+            self.aperture = held
+        else:
+            self.register_buffer("aperture", held)
 
     @classmethod
     def from_phase(
@@ -150,6 +155,7 @@ def _checked_aperture(aperture: Tensor, widths: Tensor) -> Tensor:
             f"aperture must have the shape of widths, {tuple(widths.shape)}, got {tuple(aperture.shape)}; "
             "make it with circular_aperture on the lattice's grid"
         )
-    if not 0 <= float(aperture.min()) <= float(aperture.max()) <= 1:
+    low, high = aperture.detach().aminmax()
+    if not 0 <= float(low) <= float(high) <= 1:
         raise ValueError("aperture must lie between 0 and 1; a stop has no gain")
     return aperture

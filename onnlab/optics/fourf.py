@@ -173,12 +173,13 @@ class FourF(nn.Module):
         :class:`PhaseMask`, :class:`AmplitudeMask` or :class:`ComplexMask` with samples on
         :attr:`grid_fourier`. It may be a stack ``(k, ny, nx)``.
     stop : Tensor or float, optional
-        Aperture stop in the Fourier plane: a real transmission ``(ny, nx)``, or a radius in metres.
+        Aperture stop in the Fourier plane: a real transmission ``(ny, nx)``, or a radius in metres. A plane
+        that is a ``Parameter`` stays that very object.
 
     Raises
     ------
     TypeError
-        If the mask is not a :class:`Mask`.
+        If the mask is not a :class:`Mask`, or the radius of the stop is a ``Parameter``.
     ValueError
         If mask or stop do not fit the grid, or a length is not positive.
 
@@ -208,7 +209,11 @@ class FourF(nn.Module):
             )
         self.grid = grid
         self.mask = mask
-        self.register_buffer("stop", self._checked_stop(stop))
+        held = self._checked_stop(stop)
+        if isinstance(held, nn.Parameter):
+            self.stop = held
+        else:
+            self.register_buffer("stop", held)
         if mask is not None:
             self._check_shape(mask.transmission(torch.complex64), "mask")
 
@@ -262,6 +267,11 @@ class FourF(nn.Module):
             return None
         if isinstance(stop, Tensor) and stop.ndim > 0:
             return self._check_shape(_check.real_plane(stop, "stop"), "stop")
+        if isinstance(stop, nn.Parameter):
+            raise TypeError(
+                "stop must be a number or a plane (ny, nx), got a radius as a Parameter: its edge has "
+                "no gradient; use stop.item(), or a plane that can be trained"
+            )
         return circular_aperture(self.grid_fourier, _check.positive_length("stop", stop))
 
     def _check_shape(self, values: Tensor, name: str) -> Tensor:

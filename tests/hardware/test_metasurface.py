@@ -384,3 +384,12 @@ def test_the_nearest_widths_are_made_where_the_phase_lives():
     """The library stays on the CPU; tensors of the meta device have a place and no numbers."""
     widths = NITRIDE.nearest(torch.zeros(3, 4, device="meta"), GREEN)
     assert widths.device.type == "meta" and widths.shape == (3, 4) and widths.dtype == torch.float32
+
+
+def test_an_aperture_that_is_a_parameter_can_be_trained():
+    aperture = torch.nn.Parameter(torch.full((3, 4), 0.5))
+    surface = Metasurface(torch.full((3, 4), 150e-9), NITRIDE, aperture)
+    assert [name for name, p in surface.named_parameters() if p is aperture] == ["aperture"]
+    surface.transmission().abs().square().sum().backward()
+    light = NITRIDE.transmit(surface.widths).abs().square().sum(0)
+    torch.testing.assert_close(aperture.grad, 2 * aperture.detach() * light)

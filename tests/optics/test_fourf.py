@@ -277,6 +277,7 @@ def test_the_phase_of_a_system_is_trainable():
             r"mask must have shape \(..., 16, 16\)",
         ),
         (lambda g: FourF(g, 0.1, stop=torch.ones(15, 16)), ValueError, "stop must have shape"),
+        (lambda g: FourF(g, 0.1, stop=torch.nn.Parameter(torch.tensor(1e-3))), TypeError, "use stop.item"),
         (lambda g: FourF(g, 0.1, stop=-1e-3), ValueError, "stop must be positive"),
         (lambda g: FourF(g, 0.1)(random_field((16, 15))), ValueError, "u must have shape"),
         (lambda g: FourF(g, 0.1)(torch.ones(16, 16)), TypeError, "u must be complex64 or complex128"),
@@ -306,3 +307,15 @@ def test_the_phase_of_a_system_is_trainable():
 def test_bad_input_is_named(make, error, words):
     with pytest.raises(error, match=words):
         make(bench((16, 16)))
+
+
+def test_a_stop_that_is_a_parameter_can_be_trained():
+    stop = torch.nn.Parameter(torch.rand(16, 16, dtype=torch.float64))
+    u = random_field((16, 16), seed=1)
+    system = FourF(bench((16, 16)), FOCAL, stop=stop)
+    assert [name for name, p in system.named_parameters() if p is stop] == ["stop"]
+    system(u).abs().square().sum().backward()
+    # By Parseval each sample of the stop passes its own share of the light.
+    light = torch.fft.fftshift(torch.fft.fft2(u)).abs().square() / 16**2
+    torch.testing.assert_close(stop.grad, 2 * stop.detach() * light)
+    assert not list(FourF(bench((16, 16)), FOCAL, stop=stop.detach()).parameters())
