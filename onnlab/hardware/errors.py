@@ -126,13 +126,13 @@ class PhaseNoise(OpticalError):
         length = self.correlation_length
         if length == 0 or self.sigma == 0:
             return each(psfs, lambda psf: left * psf)
-
-        def halo(frequency: Tensor) -> Tensor:
-            correlation = torch.exp(-((reach * frequency / length) ** 2))
-            return left * torch.expm1(self.sigma**2 * correlation)
-
-        # Beyond six lengths the correlation is below the rounding of float64.
-        light = planes.spot(halo, 6 * length / reach, psfs.window, psfs.bench.pitch)
+        # The exponential as its series: a share e^{-s^2} s^{2n}/n! of the light is scattered n times, into a
+        # Gaussian spot of n times the variance. Far more often than s^2 times is improbable.
+        mean = self.sigma**2
+        times = torch.arange(1, math.ceil(mean + 12 * self.sigma) + 30, dtype=torch.float64)
+        weights = (2 * times * math.log(self.sigma) - mean - torch.lgamma(times + 1)).exp()
+        variances = times * (reach / length) ** 2 / (2 * math.pi**2)
+        light = planes.gaussians(weights, variances, psfs.window, psfs.bench.pitch)
         return each(psfs, lambda psf: left * psf + planes.spread(psf, light))
 
 

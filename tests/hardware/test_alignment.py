@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from scipy.special import j1
+from scipy.integrate import quad
+from scipy.special import j0, j1
 
 from onnlab.hardware import (
     Aperture,
@@ -204,6 +205,24 @@ def test_behind_a_small_opening_a_4f_system_makes_airy_patterns():
     airy = torch.where(u > 0, 2 * torch.from_numpy(j1(u.numpy())) / u, 1).square()
     near = radius < 12 * BENCH_4F["pitch"]  # further out, the neighbours of the periodic window come in
     torch.testing.assert_close((found / found.max())[near], airy[near], rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("diameter", [1e-6, 1e-5, 3e-5, 1e-4, 1e-3, 5e-3])
+def test_an_airy_pattern_wider_than_the_window_leaves_it(diameter):
+    """The light within a circle is 1 - J0^2 - J1^2; a square is made of circles round its angles."""
+    size = 31
+    point = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    found = device("psf", Aperture(diameter), weight=point, size=size).pair().positive.sum().item()
+    half = size * BENCH_PSF.pitch / 2
+    k = math.pi * diameter / (BENCH_PSF.wavelength * BENCH_PSF.distance)
+
+    def encircled(angle):
+        r = k * half / math.cos(angle)
+        return 1 - j0(r) ** 2 - j1(r) ** 2
+
+    expected = 4 / math.pi * quad(encircled, 0, math.pi / 4, limit=1000)[0]
+    assert abs(found - expected) < 1.2e-5
+    assert found == pytest.approx(expected, rel=2e-5)
 
 
 @pytest.mark.parametrize("diameter", [0.1e-3, 0.4e-3])

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
 from torch import nn
 
 from onnlab.hardware import (
@@ -108,9 +109,32 @@ def test_the_halo_of_a_psf_is_the_mean_over_rough_pupils():
     assert found[10, 10].item() == pytest.approx(pixels[10, 10].item(), rel=0.03)
 
 
+@pytest.mark.parametrize("sigma", [0.5, 2.0])
+@pytest.mark.parametrize("length", [1e-6, 25e-6, 1e-4])
+def test_a_halo_wider_than_the_window_leaves_it(sigma, length):
+    """The share of the light within the window by quadrature of the transfer function, ring by ring."""
+    size, reach = 31, BENCH_PSF.distance * BENCH_PSF.wavelength
+    point = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    found = device("psf", PhaseNoise(sigma, length), weight=point, size=size).pair().positive.sum().item()
+    half = size * BENCH_PSF.pitch / 2
+    # A ring at the frequency nu passes the window with the mean of sinc(W nu_y) sinc(W nu_x) over its angles.
+    angles = (np.arange(400) + 0.5) * math.pi / 800
+
+    def ring(u):  # u = reach nu / length
+        nu = u * length / reach
+        passed = np.sinc(2 * half * nu * np.sin(angles)) * np.sinc(2 * half * nu * np.cos(angles))
+        scattered = math.expm1(sigma**2 * math.exp(-(u**2))) * math.exp(-(sigma**2))
+        return 2 * math.pi * u * (length / reach) ** 2 * (2 * half) ** 2 * passed.mean() * scattered
+
+    halo = quad(ring, 0, 7, limit=2000)[0]
+    assert found == pytest.approx(math.exp(-(sigma**2)) + halo, rel=1e-6)
+
+
 def test_roughness_without_correlation_loses_the_light():
     built = device("psf", PhaseNoise(0.5), weight=FLAT[:1]).pair()
     assert built.positive.sum().item() == pytest.approx(math.exp(-0.25))
+    nearly = device("psf", PhaseNoise(0.5, 1e-9), weight=FLAT[:1]).pair()
+    torch.testing.assert_close(nearly.positive.sum(), built.positive.sum(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("levels", [2, 3, 4, 8])
