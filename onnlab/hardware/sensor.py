@@ -10,9 +10,10 @@ from onnlab.optics import Grid, SamplingWarning, focal_field, fourier_grid, tran
 from onnlab.optics._check import at_most, is_true, positive_length
 from onnlab.optics.imaging import squared_modulus
 
-# Rays that walk this many times as far sideways as the longest way to the window fade out; up to one they are
-# whole. Fading keeps what a sharp edge would spread over the window below a thousandth of the peak field.
-MARGIN = 2.0
+# Rays are whole up to the longest walk sideways to the window and WHOLE Fresnel lengths more; at twice that
+# walk and FADED Fresnel lengths they have faded out. A sharp edge would spread over the window: fading keeps
+# that to about a thousandth of the peak field, near and far.
+WHOLE, FADED = 1.0, 8.0
 
 
 def sensor_psf(
@@ -45,7 +46,8 @@ def at_sensor(
 
     The angular spectrum of :func:`onnlab.optics.propagate`, with a loupe on both planes: the spectrum
     :math:`U` is computed only for the rays that can reach the window, and the field only within it. It is
-    a 4f system on paper: a lens, free space as its mask, and a lens.
+    a 4f system on paper: a lens, free space as its mask, and a lens. That the other rays fade out costs about
+    a thousandth of the peak field.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ def _work_grid(grid: Grid, sensor: Grid, distance: float) -> Grid:
     """Coarse grid over a window with room for metasurface and sensor; its frequencies are the rays kept."""
     sizes, steps = [], []
     for here, there, step in zip(grid.extent, sensor.extent, grid.pitch, strict=True):
-        reach = MARGIN * (here + there) / 2
+        reach = (here + there) + FADED * _fresnel_length(grid, distance)
         band = min(reach / math.hypot(reach, distance) / grid.wavelength, 1 / (2 * step))
         extent = reach + (here + there) / 2
         sizes.append(2 * math.ceil(band * extent) + 1)
@@ -106,12 +108,18 @@ def _kept(grid: Grid, sensor: Grid, work: Grid, distance: float) -> Tensor:
     """Pass the rays that can reach the window, and fade the others out up to the margin: no sharp edge."""
     fy, fx = (work.wavelength * work.fy)[:, None], work.wavelength * work.fx
     cosine = (1 - fy.square() - fx.square()).clamp(min=1e-12).sqrt()
-    kept = torch.ones(work.shape, dtype=torch.float64)
+    kept, length = torch.ones(work.shape, dtype=torch.float64), _fresnel_length(grid, distance)
     for sine, here, there in zip((fy, fx), grid.extent, sensor.extent, strict=True):
-        # How far a ray walks sideways, as a multiple of the largest walk that starts and ends inside.
-        walk = 2 * distance * sine.abs() / cosine / (here + there)
-        kept = kept * torch.cos(math.pi / 2 * ((walk - 1) / (MARGIN - 1)).clamp(0, 1)).square()
+        walk, longest = distance * sine.abs() / cosine, (here + there) / 2
+        first = longest + WHOLE * length
+        last = 2 * longest + FADED * length
+        kept = kept * torch.cos(math.pi / 2 * ((walk - first) / (last - first)).clamp(0, 1)).square()
     return kept
+
+
+def _fresnel_length(grid: Grid, distance: float) -> float:
+    """How far light of a point spreads by diffraction around its ray, in metres."""
+    return math.sqrt(grid.wavelength * distance)
 
 
 def _warn_if_grating(grid: Grid, sensor: Grid, distance: float) -> None:

@@ -205,6 +205,19 @@ def test_field_at_the_sensor_is_the_rayleigh_sommerfeld_integral(scatter):
     assert float((field - expected).abs().max() / expected.abs().max()) < 2e-3
 
 
+@pytest.mark.parametrize("scatter", [0.0, 3.0])
+@pytest.mark.parametrize(
+    ("count", "z"), [(30, 1e-3), (30, 120e-6), (60, 120e-6), (100, 300e-6), (100, 60e-6)]
+)
+def test_field_at_the_sensor_from_near_to_far(count, z, scatter):
+    """Fresnel numbers from 0.03 to 5.5: far away few rays go to the window, and none may be missed."""
+    grid, sensor = Grid((count, count), 290e-9, 635e-9), Grid((11, 11), 1e-6, 635e-9)
+    u = torch.polar(torch.ones(grid.shape, dtype=torch.float64), scatter * rand(*grid.shape))
+    expected = direct_sum(u, grid, z, sensor)
+    field, _ = at_sensor(u, grid, z, sensor.shape, sensor.pitch)
+    assert float((field - expected).abs().max() / expected.abs().max()) < 1e-3
+
+
 def test_field_at_the_sensor_agrees_with_propagate_on_its_own_grid():
     grid = Grid((128, 127), 293e-9, GREEN)
     u = spherical_wave(grid, -60e-6, dtype=torch.complex128) * circular_aperture(grid, 15e-6, torch.float64)
