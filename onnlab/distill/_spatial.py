@@ -32,11 +32,18 @@ def in_space(model: nn.Module) -> Iterator[None]:
 def _spatial(module: nn.Module) -> dict[str, Callable[..., Tensor]]:
     if type(module) is SpectralConv2d and not module.free:
         return {"forward": lambda x: module.convolve(x, module.bias)}
-    if type(module) is SpectralStack and not any(getattr(layer, "free", False) for layer in module):
+    if type(module) is SpectralStack and all(map(_fits, module, module.canvases)):
         return {"forward": partial(_run_stack, module)}
     if type(module) in (PSFConvolution, FourFConvolution) and module.sensor is None:
         return {"readings": partial(IdealConvolution.readings, module)}
     return {}
+
+
+def _fits(layer: nn.Module, canvas: tuple[int, int]) -> bool:
+    """Whether a layer of a stack is no convolution, or one whose kernels go round its canvas once at most."""
+    if not isinstance(layer, SpectralConv2d):
+        return True
+    return not layer.free and all(reach <= n for reach, n in zip(layer.reach, canvas, strict=True))
 
 
 def _run_stack(stack: SpectralStack, x: Tensor) -> Tensor:

@@ -506,6 +506,12 @@ def test_a_norm_of_many_features_without_pixels() -> None:
     torch.testing.assert_close(ntk(model, x).detach(), by_hand.detach())
 
 
+def test_kernels_that_go_round_their_canvas_twice() -> None:
+    wide = partial(SpectralConv2d, padding="circular", dilation=3)
+    for build in (lambda: wide(1, 2, 5, 4), lambda: SpectralStack(wide(1, 2, 5, 4), wide(2, 1, 3, 4))):
+        assert_exact(fresh(lambda build=build: nn.Sequential(build(), nn.Flatten())), random(3, 1, 4, 4))
+
+
 def test_a_matrix_of_one_row_takes_the_other_way() -> None:
     class Single(nn.Module):
         def __init__(self):
