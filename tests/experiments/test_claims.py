@@ -25,7 +25,7 @@ from onnlab.experiments import (
 )
 from onnlab.experiments.findings import claim_scores, claim_text, figure_of, luck, verdicts_table
 from onnlab.experiments.papers import DIGITS, MNIST, OBJECTS, PART
-from onnlab.experiments.tables import gain
+from onnlab.experiments.tables import gain, paired
 from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, lines_of
 
 ROOT = Path(__file__).parents[2]
@@ -218,6 +218,25 @@ def test_what_the_page_says_of_the_rows() -> None:
         - 100 * scores([teacher], results)[teacher].mean
     )
     assert 6.5 < behind < 7.5
+    found = claim_scores(results, [claim("both-answers"), claim("kernels")])
+    added = {pair: outcome(pair, found) for pair in claim("both-answers").pairs}
+    (clear,) = (pair for pair, one in added.items() if one is not None and one.clear)
+    assert (clear.better.row.data, clear.better.row.labels) == ("cifar10", 5000)
+    assert 0 < added[clear].low < 0.0005
+    small = next(pair for pair in claim("kernels").pairs if "small" in pair.better.row.name)
+    lost, (better, worse) = outcome(small, found), claim("kernels").reported[1]
+    assert lost is not None and not lost.clear and lost.high < (better.score - worse.score) / 100 / 10
+    assert all(one < other for one, other in zip(*(
+        [accuracy for _, accuracy in row.scores] for row in paired(found[small.better], found[small.worse])
+    ), strict=True))  # fmt: skip
+    names = {small.better.row.name, small.better.row.name.replace("NTKD", "KD + NTKD")}
+    tried = [x for x in read(results / "ntkd.jsonl") if x["row"] in names and x["seed"] == 0]
+    weighed = {(x["row"], *(x["settings"][what] for what in ("learning_rate", "beta"))): x for x in tried}
+    assert len(weighed) == 12 and {beta for *_, beta in weighed} == {1.0, 5.0}
+    assert all(
+        weighed[*trial, 1.0]["validation_accuracy"] > weighed[*trial, 5.0]["validation_accuracy"]
+        for *trial, _ in weighed
+    )
     student = claim("linear-student")
     _, mnist, photographs = student.pairs
     found = claim_scores(results, [student])
