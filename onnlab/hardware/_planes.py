@@ -155,6 +155,14 @@ def spot(otf: Callable[[Tensor], Tensor], cutoff: float, window: tuple[int, int]
     return light.clamp(min=0)
 
 
+def ways(window: tuple[int, int]) -> tuple[int, int]:
+    """Return the window that holds the way from any pixel of a window to any other."""
+    return 2 * window[0] - 1, 2 * window[1] - 1
+
+
 def spread(psf: Tensor, light: Tensor) -> Tensor:
-    """Replace each sample of PSFs by the spot ``light`` of the same window."""
-    return image_incoherent(psf, light.to(psf))
+    """Replace each sample of PSFs by the spot ``light``, which has the window of :func:`ways`."""
+    ny, nx = psf.shape[-2:]
+    wide = image_incoherent(light.to(psf), psf)
+    top, left = (n - 1 - n // 2 for n in (ny, nx))  # from one origin to the other
+    return wide[..., top : top + ny, left : left + nx]

@@ -204,5 +204,5 @@ def blurred(psfs: PSFs, diameter: float) -> PSFs:
     """Return PSFs each of whose samples is an even disc of this diameter, in metres."""
     if diameter == 0:
         return psfs
-    light = planes.disc(psfs.window, psfs.bench.pitch, diameter / 2)
+    light = planes.disc(planes.ways(psfs.window), psfs.bench.pitch, diameter / 2)
     return each(psfs, lambda psf: planes.spread(psf, light))

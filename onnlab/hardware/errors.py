@@ -132,7 +132,7 @@ class PhaseNoise(OpticalError):
         times = torch.arange(1, math.ceil(mean + 12 * self.sigma) + 30, dtype=torch.float64)
         weights = (2 * times * math.log(self.sigma) - mean - torch.lgamma(times + 1)).exp()
         variances = times * (reach / length) ** 2 / (2 * math.pi**2)
-        light = planes.gaussians(weights, variances, psfs.window, psfs.bench.pitch)
+        light = planes.gaussians(weights, variances, planes.ways(psfs.window), psfs.bench.pitch)
         return each(psfs, lambda psf: left * psf + planes.spread(psf, light))
 
 

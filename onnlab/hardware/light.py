@@ -131,7 +131,7 @@ class Aperture(OpticalError):
             s = (frequency / cutoff).clamp(max=1)
             return 2 / math.pi * (torch.acos(s) - s * (1 - s.square()).sqrt())
 
-        airy = planes.spot(clear_circle, cutoff, psfs.window, psfs.bench.pitch)
+        airy = planes.spot(clear_circle, cutoff, planes.ways(psfs.window), psfs.bench.pitch)
         return each(psfs, lambda psf: planes.spread(psf, airy))
 
 

@@ -51,6 +51,21 @@ NO_ERROR = {
 }
 
 
+@pytest.mark.parametrize("size", [20, 21])
+@pytest.mark.parametrize("error", [PhaseNoise(1.0, 12e-6), Aperture(12e-6), Defocus(2e-3)], ids=type)
+def test_a_wide_spot_reaches_from_one_rim_of_the_window_to_the_other(error, size):
+    """Of a sample beside the origin, too: a larger window shows what a smaller one holds of it."""
+    weight = torch.zeros(1, 1, 9, 9, dtype=torch.float64)
+    weight[..., 0, 1] = weight[..., 7, 8] = 1
+    small, large = (
+        device("psf", error, weight=weight, size=n).pair().positive[0, 0] for n in (size, 3 * size)
+    )
+    start = large.shape[0] // 2 - small.shape[0] // 2
+    there = large[start : start + small.shape[0], start : start + small.shape[1]]
+    torch.testing.assert_close(small, there, rtol=0, atol=3e-5 * large.max().item())
+    assert (small[-1] > 0).all() and (small[0] > 0).all()
+
+
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, errors in NO_ERROR.items() for name in errors]
 )
