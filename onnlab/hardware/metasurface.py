@@ -7,6 +7,7 @@ from onnlab.hardware.atoms import MetaAtoms
 from onnlab.hardware.sensor import sensor_psf
 from onnlab.optics import Grid
 from onnlab.optics._check import COMPLEX_DTYPES, real_plane
+from onnlab.optics.elements import hold
 
 
 class Metasurface(nn.Module):
@@ -48,15 +49,8 @@ class Metasurface(nn.Module):
             )
         atoms.check_widths(widths.detach())
         self.atoms = atoms
-        if isinstance(widths, nn.Parameter):
-            self.widths = widths
-        else:
-            self.register_buffer("widths", widths)
-        held = None if aperture is None else _checked_aperture(aperture, widths)
-        if isinstance(held, nn.Parameter):
-            self.aperture = held
-        else:
-            self.register_buffer("aperture", held)
+        hold(self, "widths", widths)
+        hold(self, "aperture", None if aperture is None else _checked_aperture(aperture, widths))
 
     @classmethod
     def from_phase(

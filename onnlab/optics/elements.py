@@ -255,6 +255,14 @@ def _warn(name: str, remedy: str) -> None:
 # Masks ------------------------------------------------------------------------------------------------
 
 
+def hold(module: nn.Module, name: str, values: Tensor | None) -> None:
+    """Register values of a module: a ``Parameter`` as the very object that it is, all else as a buffer."""
+    if isinstance(values, nn.Parameter):
+        module.register_parameter(name, values)
+    else:
+        module.register_buffer(name, values)
+
+
 class Mask(nn.Module):
     """A thin element that multiplies the field: the base of the masks below.
 
@@ -262,12 +270,6 @@ class Mask(nn.Module):
     a plain tensor becomes a buffer. Leading dimensions are kept: a stack of masks ``(k, ny, nx)`` acts on a
     field ``(..., 1, ny, nx)`` as ``k`` benches side by side.
     """
-
-    def _hold(self, name: str, values: Tensor) -> None:
-        if isinstance(values, nn.Parameter):
-            self.register_parameter(name, values)
-        else:
-            self.register_buffer(name, values)
 
     def transmission(self, dtype: torch.dtype) -> Tensor:
         """Return the complex transmission ``(..., ny, nx)`` in ``dtype`` (complex64 or complex128)."""
@@ -297,7 +299,7 @@ class PhaseMask(Mask):
 
     def __init__(self, phi: Tensor) -> None:
         super().__init__()
-        self._hold("phi", _check.real_plane(phi, "phi"))
+        hold(self, "phi", _check.real_plane(phi, "phi"))
 
     def transmission(self, dtype: torch.dtype) -> Tensor:
         r"""Return :math:`e^{i\phi}`, of modulus one."""
@@ -311,7 +313,7 @@ class AmplitudeMask(Mask):
 
     def __init__(self, a: Tensor) -> None:
         super().__init__()
-        self._hold("a", _check.real_plane(a, "a"))
+        hold(self, "a", _check.real_plane(a, "a"))
 
     def transmission(self, dtype: torch.dtype) -> Tensor:
         """Return the amplitude as a complex tensor."""
@@ -331,7 +333,7 @@ class ComplexMask(Mask):
                 "use t.to(torch.complex64), or AmplitudeMask for a real one"
             )
         _check.finite_values(t, "t")
-        self._hold("t", t)
+        hold(self, "t", t)
 
     def transmission(self, dtype: torch.dtype) -> Tensor:
         """Return the transmission."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from onnlab.optics import _check
-from onnlab.optics.elements import Mask, circular_aperture
+from onnlab.optics.elements import Mask, circular_aperture, hold
 from onnlab.optics.grid import Grid, centred_index
 from onnlab.optics.propagation import fast_length, polar
 
@@ -209,11 +209,7 @@ class FourF(nn.Module):
             )
         self.grid = grid
         self.mask = mask
-        held = self._checked_stop(stop)
-        if isinstance(held, nn.Parameter):
-            self.stop = held
-        else:
-            self.register_buffer("stop", held)
+        hold(self, "stop", self._checked_stop(stop))
         if mask is not None:
             self._check_shape(mask.transmission(torch.complex64), "mask")
 
