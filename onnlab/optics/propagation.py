@@ -169,14 +169,16 @@ def choose_method(grid: Grid, z: float, pad: bool = True) -> Choice:
 
 def _sampled(work: Grid, z: float) -> str:
     """Say what :func:`_fresnel` samples: for an oblong window perhaps one function for each axis."""
-    far = [z * work.wavelength > n * step**2 for n, step in zip(work.shape, work.pitch, strict=True)]
-    if all(far):
-        return "impulse response is"
-    if not any(far):
-        return "transfer function is"
-    names = ("impulse response", "transfer function")
-    along_y, along_x = names if far[0] else names[::-1]
-    return f"{along_y} along y and {along_x} along x are"
+    along_y, along_x = ("transfer function" if near else "impulse response" for near in _near(work, z))
+    return f"{along_y} is" if along_y == along_x else f"{along_y} along y and {along_x} along x are"
+
+
+def _near(work: Grid, distance: float) -> tuple[bool, bool]:
+    """Whether the transfer function is sampled finely enough along y and along x."""
+    along_y, along_x = (
+        abs(distance) * work.wavelength <= n * step**2 for n, step in zip(work.shape, work.pitch, strict=True)
+    )
+    return along_y, along_x
 
 
 def paraxial_error(grid: Grid, z: float) -> float:
@@ -325,17 +327,16 @@ def _largest_gain(dtype: torch.dtype) -> float:
 def _fresnel(work: Grid, z: Tensor, distance: float, pad: bool, dtype: torch.dtype) -> Tensor:
     # The parabola separates, so each axis takes the side on which its own chirp is sampled finely enough.
     # The carrier k z joins one of them in float64.
-    axes = []
-    for f, x, n, step, carrier in (
-        (work.fy, work.y, work.ny, work.dy, work.wavenumber * z),
-        (work.fx, work.x, work.nx, work.dx, torch.zeros_like(z)),
-    ):
-        # Without padding the window repeats itself: each of its plane waves has a phase, and no ray leaves.
-        near = not pad or abs(distance) * work.wavelength <= n * step**2
-        axes.append(
-            _fresnel_transfer(f, work, z, carrier) if near else _fresnel_impulse(x, step, work, z, carrier)
+    # Without padding the window repeats itself: each of its plane waves has a phase, and no ray leaves.
+    near_y, near_x = _near(work, distance) if pad else (True, True)
+    along_y, along_x = (
+        _fresnel_transfer(f, work, z, carrier) if near else _fresnel_impulse(x, step, work, z, carrier)
+        for near, f, x, step, carrier in (
+            (near_y, work.fy, work.y, work.dy, work.wavenumber * z),
+            (near_x, work.fx, work.x, work.dx, torch.zeros_like(z)),
         )
-    return (axes[0][:, None] * axes[1]).to(dtype)
+    )
+    return (along_y[:, None] * along_x).to(dtype)
 
 
 def _fresnel_transfer(f: Tensor, work: Grid, z: Tensor, carrier: Tensor) -> Tensor:
