@@ -84,9 +84,9 @@ def fetch(name: str) -> Path:
         If no mirror could be reached or none holds the published file, or the folder cannot be written.
     """
     path = local_path(name)
-    if not path.is_file() and name == SHIPPED:
-        raise DataError(f"{path} is missing, which comes with onnlab: install it again")
     if not path.is_file():
+        if name == SHIPPED:
+            raise DataError(f"{path} is missing, which comes with onnlab: install it again")
         try:
             downloads = path.parent / "downloads" / name
             downloads.mkdir(parents=True, exist_ok=True)

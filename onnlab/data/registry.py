@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from onnlab.data.cache import FOLDER, MADE, SHIPPED, DataError, available, fetch, read_arrays
+from onnlab.data.cache import FOLDER, MADE, SHIPPED, DataError, available, local_path, read_arrays
 from onnlab.data.carvana import carvana
 from onnlab.data.dataset import VOID, Dataset, Split, stratified_indices
 from onnlab.data.scenes import scenes
@@ -73,10 +73,10 @@ def load(name: str, **options: Any) -> Dataset:
         raise ValueError(f"name must be one of {', '.join(map(repr, available()))}, got {name!r}")
     if options:
         raise TypeError(f"the data set {name!r} has no options, got {', '.join(options)}; leave them out")
-    path, arrays = fetch(name), read_arrays(name)
+    arrays = read_arrays(name)
     if name == SHIPPED:
         return _mnist_mini(arrays)
-    source = SOURCES[name]
+    source, path = SOURCES[name], local_path(name)
     checked = arrays.get("sha256", np.array([])).tolist() == list(source.files.values())
     train = _split(arrays, "train", source, path)
     if source.held_out is None:
