@@ -14,18 +14,8 @@ LARGEST = 50_000_000
 """Bytes of a notebook that is read; pictures are in it."""
 WATCHED = (
     *("onnlab.checks", "sys.modules", "get_ipython", "IPython", "displayhook", "builtins", "globals"),
-    *(
-        "importlib",
-        "__import__",
-        "setattr",
-        "ctypes",
-        "inspect",
-        "gc.",
-        "_getframe",
-        "setprofile",
-        "os._exit",
-        "os.kill",
-    ),
+    *("importlib", "__import__", "setattr", "ctypes", "inspect", "gc.", "_getframe", "setprofile"),
+    *("os._exit", "os.kill"),
 )
 """Words that an honest answer hardly needs, and a forged one does."""
 

@@ -92,7 +92,7 @@ class Watch(StandIns):
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function, and note it."""
         self.normed |= func in NORMS
-        output = (_scale_and_shift if func is F.batch_norm else EXACT.get(func, func))(*args, **kwargs)
+        output = super().call(_scale_and_shift if func is F.batch_norm else func, args, kwargs)
         if func in RULES:
             self._note(RULES[func](*args, **kwargs), output)
         elif (func in POOLS or (func == Tensor.__getitem__ and _crops(args[1]))) and args:
