@@ -9,7 +9,7 @@ from PIL import Image  # comes with matplotlib
 
 from onnlab.data.cache import FOLDER, DataError, data_folder
 from onnlab.data.dataset import Dataset, Split
-from onnlab.optics._check import rows_and_columns, whole_number
+from onnlab.optics._check import two_sizes, whole_number
 
 CREDIT = "Carvana Image Masking Challenge (2017), https://www.kaggle.com/c/carvana-image-masking-challenge"
 HALF = 128  # of 255: what a pixel whose one half is white has, as it is rounded up
@@ -53,7 +53,7 @@ def carvana(
     TypeError, ValueError
         If a number is none or out of range.
     """
-    rows, columns = rows_and_columns("size", size)
+    rows, columns = two_sizes("size", size)
     whole_number("seed", seed, 0)
     pairs = find_pairs(Path(folder) if folder is not None else data_folder() / FOLDER)
     names = sorted({_car(photograph) for photograph, _ in pairs})

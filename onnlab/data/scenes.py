@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from onnlab.data.cache import SHIPPED, read_arrays
 from onnlab.data.dataset import Dataset, Split
-from onnlab.optics._check import rows_and_columns, whole_number
+from onnlab.optics._check import two_sizes, whole_number
 
 CLASSES = ("background", "digit", "disc", "rectangle", "triangle", "ring")
 CREDIT = (
@@ -63,7 +63,7 @@ def scenes(
     TypeError, ValueError
         If an argument is of another kind or out of range.
     """
-    shape = rows_and_columns("size", size, 16)
+    shape = two_sizes("size", size, 16)
     whole_number("channels", channels)
     whole_number("objects", objects)
     if not 0 <= noise < math.inf:

@@ -10,9 +10,17 @@ from torch.nn.functional import pad
 
 from onnlab.hardware.atoms import MetaAtoms
 from onnlab.hardware.metasurface import Metasurface
-from onnlab.networks._check import Size, size
+from onnlab.networks._check import Size
 from onnlab.optics import Grid, signed_kernel_pair, spherical_wave
-from onnlab.optics._check import not_complex, not_negative, one_of, positive_length, real_plane, whole_number
+from onnlab.optics._check import (
+    not_complex,
+    not_negative,
+    one_of,
+    positive_length,
+    real_plane,
+    two_sizes,
+    whole_number,
+)
 
 COMPARISONS = ("samples", "pixels")
 
@@ -213,7 +221,7 @@ def design_psf(
     rate = positive_length("learning_rate", learning_rate, "share of the range of widths")
     spread = not_negative("roughness", roughness, "share of the range of widths")
     blur = positive_length("pitch", pitch) * max(planes.shape[-2:])
-    start = _blurred_lens(own, size("lattice", lattice), distance, blur)
+    start = _blurred_lens(own, two_sizes("lattice", lattice), distance, blur)
     low, high = float(own.widths[0]), float(own.widths[-1])
     start = start.to(planes.dtype)
 
@@ -288,7 +296,7 @@ def _checked_kernel(kernel: Tensor, wavelengths: Sequence[float]) -> Tensor:
 def _in_window(planes: Tensor, window: int | Size | None) -> Tensor:
     """Surround the kernel by zeros, its origin in the middle of an odd window."""
     least = [n + 1 - n % 2 for n in planes.shape[-2:]]
-    sizes = tuple(n + 4 for n in least) if window is None else size("window", window)
+    sizes = tuple(n + 4 for n in least) if window is None else two_sizes("window", window)
     if any(w < n for w, n in zip(sizes, least, strict=True)):
         raise ValueError(
             f"kernel must fit the window of {sizes[0]} x {sizes[1]} pixels, got {tuple(planes.shape[-2:])}; "

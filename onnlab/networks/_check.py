@@ -7,18 +7,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from onnlab.optics._check import whole_number
-
 Size = tuple[int, int]
 Forward = TypeVar("Forward", bound=Callable[..., Tensor])
-
-
-def size(name: str, value: object, least: int = 1) -> Size:
-    """Return ``value`` as a pair of whole numbers of at least ``least``; raise otherwise."""
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2:
-        raise TypeError(f"{name} must be one whole number or a pair of them, got {value!r}")
-    return whole_number(name, pair[0], least), whole_number(name, pair[1], least)
 
 
 def images(x: object, channels: int, image_size: Size, dtype: torch.dtype | None = None) -> None:

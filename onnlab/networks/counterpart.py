@@ -8,10 +8,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from onnlab.networks._check import Size, size
+from onnlab.networks._check import Size
 from onnlab.networks._text import columns
 from onnlab.networks.spectral import SpectralConv2d, SpectralPool2d
 from onnlab.networks.stack import Layer, SpectralStack
+from onnlab.optics._check import two_sizes
 
 ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish,
@@ -130,7 +131,7 @@ def linear_counterpart(
         raise ValueError(f"input_shape must be (channels, rows, columns), got {input_shape!r}")
     chain = _chain(model)
     cut = next((i for i, (_, m) in enumerate(chain) if isinstance(m, (nn.Flatten, nn.Linear))), len(chain))
-    front = _FrontEnd(size("input_shape", tuple(input_shape[1:])), pool, relu_in_pool, copy_weights)
+    front = _FrontEnd(two_sizes("input_shape", tuple(input_shape[1:])), pool, relu_in_pool, copy_weights)
     with torch.no_grad():
         for name, layer in chain[:cut]:
             front.add(name, layer)
@@ -365,7 +366,7 @@ def _output_size(layer: nn.Module, image_size: Size) -> Size:
 
 
 def _pair(value: object) -> Size:
-    return size("value", value, least=0)
+    return two_sizes("value", value, least=0)
 
 
 def _short(layer: nn.Module) -> str:

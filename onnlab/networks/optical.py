@@ -19,7 +19,7 @@ from onnlab.optics import (
     mask_for_kernel,
     signed_kernel_pair,
 )
-from onnlab.optics._check import one_of, positive_length, whole_number
+from onnlab.optics._check import one_of, positive_length, two_sizes, whole_number
 from onnlab.optics.imaging import squared_modulus
 from onnlab.optics.propagation import fast_length
 
@@ -84,8 +84,8 @@ class OpticalLayer(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.channels, count = whole_number("channels", channels), whole_number("kernels", kernels)
-        size = _check.size("kernel_size", kernel_size)
-        self.image_size = _check.size("image_size", image_size)
+        size = two_sizes("kernel_size", kernel_size)
+        self.image_size = two_sizes("image_size", image_size)
         if any(k > n for k, n in zip(size, self.image_size, strict=True)):
             raise ValueError(f"kernel_size must not exceed image_size, got {size} for {self.image_size}")
         one_of("camera", camera, CAMERAS)

@@ -16,7 +16,7 @@ from onnlab.networks.spectra import (
     real_transfer,
     to_spectrum,
 )
-from onnlab.optics._check import whole_number
+from onnlab.optics._check import two_sizes, whole_number
 from onnlab.optics.propagation import fast_length
 
 BACKENDS = ("auto", "fft", "spatial")
@@ -96,9 +96,9 @@ class SpectralConv2d(nn.Module):
         self.in_channels = whole_number("in_channels", in_channels)
         self.out_channels = whole_number("out_channels", out_channels)
         self.groups = whole_number("groups", groups)
-        self.image_size = _check.size("image_size", image_size)
-        self.kernel_size = self.image_size if free else _check.size("kernel_size", kernel_size)
-        self.stride, self.dilation = _check.size("stride", stride), _check.size("dilation", dilation)
+        self.image_size = two_sizes("image_size", image_size)
+        self.kernel_size = self.image_size if free else two_sizes("kernel_size", kernel_size)
+        self.stride, self.dilation = two_sizes("stride", stride), two_sizes("dilation", dilation)
         self.circular, self.free, self.backend = padding == "circular", free, backend
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
@@ -209,7 +209,7 @@ class SpectralConv2d(nn.Module):
             return before, (self.reach[0] - before[0], self.reach[1] - before[1])
         if isinstance(padding, str):
             raise ValueError(f'padding must be "same", "circular" or a number of zeros, got {padding!r}')
-        zeros = _check.size("padding", padding, least=0)
+        zeros = two_sizes("padding", padding, least=0)
         return zeros, zeros
 
     def _start(self, bias: bool) -> None:
@@ -252,8 +252,8 @@ class SpectralPool2d(nn.Module):
 
     def __init__(self, image_size: int | Size, output_size: int | Size) -> None:
         super().__init__()
-        self.image_size = _check.size("image_size", image_size)
-        self.output_size = _check.size("output_size", output_size)
+        self.image_size = two_sizes("image_size", image_size)
+        self.output_size = two_sizes("output_size", output_size)
         if any(m > n for m, n in zip(self.output_size, self.image_size, strict=True)):
             raise ValueError(
                 f"output_size must not exceed image_size, got {self.output_size} for {self.image_size}; "

@@ -91,14 +91,26 @@ def whole_numbers(name: str, values: object) -> tuple[int, ...]:
     return tuple(whole_number(name, value) for value in found)
 
 
-def rows_and_columns(name: str, value: object, least: int = 1) -> tuple[int, int]:
+def two_sizes(name: str, value: object, least: int = 1) -> tuple[int, int]:
     """Return one whole number as two, and two as they are; raise unless each is at least ``least``."""
+    rows, columns = _one_or_two(name, value, "whole number", "rows and columns")
+    return whole_number(name, rows, least), whole_number(name, columns, least)
+
+
+def two_lengths(name: str, value: object, what: str) -> tuple[float, float]:
+    """Return one positive length as two, and two as they are; ``what`` says what the two are of."""
+    first, second = _one_or_two(name, value, "length in metres", what)
+    return positive_length(name, first), positive_length(name, second)
+
+
+def _one_or_two(name: str, value: object, kind: str, what: str) -> tuple:
     found = items(value)
     pair = (value, value) if found is None else found
     if len(pair) != 2:
-        raise ValueError(f"{name} must be one whole number, or two for rows and columns, got {value!r}")
-    rows, columns = (whole_number(name, number, least) for number in pair)
-    return rows, columns
+        raise TypeError(
+            f"{name} must be one {kind}, or two for {what}, got {value!r}; pass one if both are equal"
+        )
+    return pair
 
 
 def items(values: object) -> tuple | None:

@@ -198,10 +198,7 @@ class FourF(nn.Module):
         stop: Tensor | float | None = None,
     ) -> None:
         super().__init__()
-        pair = focal_length if isinstance(focal_length, (tuple, list)) else (focal_length, focal_length)
-        if len(pair) != 2:
-            raise TypeError(f"focal_length must be one length or a pair (f1, f2), got {focal_length!r}")
-        self.focal_lengths = tuple(_check.positive_length("focal_length", f) for f in pair)
+        self.focal_lengths = _check.two_lengths("focal_length", focal_length, "the two lenses")
         if mask is not None and not isinstance(mask, Mask):
             raise TypeError(
                 f"mask must be a PhaseMask, AmplitudeMask or ComplexMask, got {type(mask).__name__}; "

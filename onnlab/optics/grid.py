@@ -45,7 +45,7 @@ class Grid:
     def __init__(self, shape: tuple[int, int], pitch: float | tuple[float, float], wavelength: float) -> None:
         # The pitch is stored as a pair, whatever was given, so that equal grids compare and hash as equal.
         object.__setattr__(self, "shape", _checked_shape(shape))
-        object.__setattr__(self, "pitch", _checked_pitch(pitch))
+        object.__setattr__(self, "pitch", _check.two_lengths("pitch", pitch, "rows and columns"))
         object.__setattr__(self, "wavelength", _check.positive_length("wavelength", wavelength))
 
     def with_(
@@ -200,10 +200,3 @@ def _checked_shape(shape: object) -> tuple[int, int]:
         if n < 1:
             raise ValueError(f"shape must hold sizes of at least 1, got {tuple(shape)!r}")
     return int(shape[0]), int(shape[1])
-
-
-def _checked_pitch(pitch: object) -> tuple[float, float]:
-    pair = pitch if isinstance(pitch, (tuple, list)) else (pitch, pitch)
-    if len(pair) != 2:
-        raise TypeError(f"pitch must be one length or a pair (dy, dx) in metres, got {pitch!r}")
-    return _check.positive_length("pitch", pair[0]), _check.positive_length("pitch", pair[1])

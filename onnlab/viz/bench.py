@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 
+from onnlab.optics._check import two_lengths
 from onnlab.viz.style import MUTED, PALETTE, TEXT, TEXT_WIDTH, Figure, style
 from onnlab.viz.units import quantity
 
@@ -68,8 +69,7 @@ def four_f_bench(
     mask : str
         Text above the mask.
     """
-    pair = focal_length if isinstance(focal_length, (tuple, list)) else (focal_length, focal_length)
-    first, second = pair
+    first, second = two_lengths("focal_length", focal_length, "the two lenses")
     return (
         Element("object", 0.0, "object"),
         Element("lens", first, "lens 1", first),

@@ -127,7 +127,7 @@ def test_a_file_that_is_no_picture_or_was_cut(tmp_path, folder, content):
     ("options", "error", "message"),
     [
         ({"size": (0, 24)}, ValueError, "size must be at least 1"),
-        ({"size": (20, 30, 3)}, ValueError, "size must be one whole number, or two for rows and columns"),
+        ({"size": (20, 30, 3)}, TypeError, "size must be one whole number, or two for rows and columns"),
         ({"size": "20"}, TypeError, "size must be a whole number"),
         ({"cars": 2}, ValueError, "cars must be from 3 to 4"),
         ({"cars": 5}, ValueError, "cars must be from 3 to 4"),

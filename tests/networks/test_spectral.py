@@ -186,7 +186,7 @@ def test_a_size_may_come_from_numpy():
         (lambda: SpectralConv2d(1, 1.5, 3, 8), TypeError, "out_channels must be a whole number"),
         (lambda: SpectralConv2d(1, 1, (3, 3, 3), 8), TypeError, "kernel_size must be one whole number"),
         (lambda: SpectralConv2d(1, 1, 2.5, 8), TypeError, "kernel_size must be a whole number, got 2.5"),
-        (lambda: SpectralConv2d(1, 1, np.arange(3), 8), TypeError, "kernel_size must be a whole number"),
+        (lambda: SpectralConv2d(1, 1, np.arange(3), 8), TypeError, "kernel_size must be one whole number"),
         (lambda: SpectralConv2d(1, np.arange(2), 3, 8), TypeError, "out_channels must be a whole number"),
         (lambda: SpectralConv2d(1, torch.tensor(1.5), 3, 8), TypeError, "out_channels must be a whole"),
         (lambda: SpectralConv2d(1, 1, 9, 8, 0), ValueError, "kernel_size must fit the padded image"),

@@ -269,7 +269,7 @@ def test_the_phase_of_a_system_is_trainable():
     ("make", "error", "words"),
     [
         (lambda g: FourF(g, 0.0), ValueError, "focal_length must be positive"),
-        (lambda g: FourF(g, (0.1, 0.1, 0.1)), TypeError, "focal_length must be one length or a pair"),
+        (lambda g: FourF(g, (0.1, 0.1, 0.1)), TypeError, "focal_length must be one length in metres, or two"),
         (lambda g: FourF(g, 0.1, mask=torch.ones(16, 16)), TypeError, "mask must be a PhaseMask"),
         (
             lambda g: FourF(g, 0.1, PhaseMask(torch.zeros(16, 15))),
