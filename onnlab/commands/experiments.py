@@ -34,6 +34,7 @@ from onnlab.experiments import (
     write_speeds,
 )
 from onnlab.experiments.consumption import COMPUTED
+from onnlab.experiments.lines import is_settled
 from onnlab.experiments.report import part, plain_tables
 from onnlab.experiments.runs.execution import device_name
 from onnlab.experiments.trace import format_trace
@@ -159,7 +160,7 @@ def reproduce(options: argparse.Namespace) -> int:
                 report=tell,
             )
             texts.append(plain_tables(experiment, lines))
-            failed += sum(line["error"] is not None for line in lines)
+            failed += sum(not is_settled(line) for line in lines)
         if options.data is None:  # what is computed is about networks
             texts += [COMPUTED[name](options.scale) for name in COMPUTED if name in options.names]
         if is_first():

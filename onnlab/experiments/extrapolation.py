@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from onnlab.data import Dataset, Split
-from onnlab.distill import History, save_checkpoint
+from onnlab.distill import History
 from onnlab.experiments.runs.images import dataset, images_of
 from onnlab.experiments.runs.scoring import AT_ONCE, pictures_of, scores
-from onnlab.experiments.runs.training import Workspace, end, fresh, trained, weights_file
+from onnlab.experiments.runs.training import Workspace, end, fresh, trained, weights_file, write_weights
 from onnlab.experiments.settings import Row, Run, any_run
 from onnlab.hardware import KernelClassifier, kernel_ridge
 from onnlab.hardware.estimate import RIDGES
@@ -82,7 +82,7 @@ def parts_of(row: Row, device: str = "cpu", clock: Clock | None = None, enough: 
         workspace = Workspace(Path(folder), device)
         for other in (run.teacher, run.student):
             if other is not None:
-                save_checkpoint(weights_file(other, workspace), fresh(other), {})
+                write_weights(other, workspace, fresh(other), {})
         if row.epochs == 0:
             built, _ = trained(run, workspace)
             return {"scoring": _scoring(run, built, None, workspace, clock)}

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from onnlab.distill.checkpoint import append_line
 from onnlab.experiments.settings import key_of
@@ -96,24 +96,45 @@ def check_line(line: object) -> None:
         raise ValueError(f"key must be that of settings and version, {key!r}, got {fields['key']!r}")
 
 
-def check_copies(lines: Iterable[Line]) -> None:
-    """Raise unless all lines about a data set are of one copy of it. Those of failed runs are left out.
+def is_settled(line: Line) -> bool:
+    """Whether a run need not be made again: it has results, or its training diverged, as it would again."""
+    return line["error"] is None or re.search("^FloatingPointError:", line["error"], re.MULTILINE) is not None
+
+
+class Copy(NamedTuple):
+    """Which pictures a result is about: the name of the data set, their SHA-256, and what is unusual."""
+
+    data: str
+    sha256: str
+    note: str | None
+
+
+def copies(lines: Iterable[Line]) -> set[Copy]:
+    """Return the copies of data sets that lines are about. Those of failed runs are left out."""
+    return {
+        Copy(line["settings"]["data"], line["data_sha256"], line["data_note"])
+        for line in lines
+        if line["error"] is None
+    }
+
+
+def check_copies(found: Iterable[Copy]) -> None:
+    """Raise unless there is one copy of each data set.
 
     Raises
     ------
     LineError
-        If two are not: results of different pictures neither average nor compare.
+        If there are two: results of different pictures neither average nor compare.
     """
-    first: dict[str, Line] = {}
-    for line in lines:
-        if line["error"] is None:
-            other = first.setdefault(line["settings"]["data"], line)
-            if other["data_sha256"] != line["data_sha256"]:
-                notes = " and ".join(f"{x['data_sha256'][:8]} ({x['data_note']})" for x in (other, line))
-                raise LineError(
-                    f"lines about {line['settings']['data']} must be of one copy of it, got {notes}; "
-                    "keep the results of each copy in a folder of its own (--out)"
-                )
+    first: dict[str, Copy] = {}
+    for one in sorted(found, key=str):
+        other = first.setdefault(one.data, one)
+        if other.sha256 != one.sha256:
+            notes = " and ".join(f"{copy.sha256[:8]} ({copy.note})" for copy in (other, one))
+            raise LineError(
+                f"lines about {one.data} must be of one copy of it, got {notes}; "
+                "keep the results of each copy in a folder of its own (--out)"
+            )
 
 
 def check_rehearsal(line: object) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnlab
 from onnlab.experiments.catalogue import EXPERIMENTS
 from onnlab.experiments.choice import chosen_trial, trial_runs
-from onnlab.experiments.lines import REHEARSALS, Line, read, read_rehearsals
+from onnlab.experiments.lines import REHEARSALS, Line, is_settled, read, read_rehearsals
 from onnlab.experiments.settings import Experiment, Row, Run, Trial, any_run, run_of
 from onnlab.experiments.tables import group, group_of
 from onnlab.networks._text import columns
@@ -91,12 +91,12 @@ def walk(experiment: Experiment, seeds: int, known: Mapping[str, Line]) -> Itera
 
 
 def made_elsewhere(experiment: Experiment, folder: Path) -> dict[str, Line]:
-    """Return, by their keys, the finished runs of the other experiments in a folder of results.
+    """Return, by their keys, the settled runs of the other experiments in a folder of results.
 
     Experiments share teachers and students: a run with the same settings is the same run.
     """
     others = (folder / f"{name}.jsonl" for name in EXPERIMENTS if name != experiment.name)
-    return {line["key"]: line for path in others for line in _whole(path)}
+    return {line["key"]: line for path in others for line in _settled(path)}
 
 
 def plan(
@@ -124,11 +124,11 @@ def plan(
         If a file of results holds a broken line.
     """
     folders = list(dict.fromkeys((Path(out), shipped)))  # they may be one
-    whole = [_whole(folder / f"{experiment.name}.jsonl") for folder in folders]
+    made = [_settled(folder / f"{experiment.name}.jsonl") for folder in folders]
     rehearsals = [_by_group(_on(device, read_rehearsals(folder / REHEARSALS))) for folder in folders]
     # The first that tells counts: runs before rehearsals, and of each those of this folder before the others.
-    told = [*(_seconds(_on(device, lines)) for lines in whole), *map(_rehearsed, rehearsals)]
-    known = {**made_elsewhere(experiment, folders[0]), **{line["key"]: line for line in whole[0]}}
+    told = [*(_seconds(_on(device, lines)) for lines in made), *map(_rehearsed, rehearsals)]
+    known = {**made_elsewhere(experiment, folders[0]), **{line["key"]: line for line in made[0]}}
     found = Counter(one.row for runs in walk(experiment, seeds, known) for one in runs if one.key in known)
     planned = []
     for row in experiment.rows:
@@ -151,8 +151,8 @@ def distinct(planned: Sequence[Planned]) -> list[Planned]:
     return list(first.values())
 
 
-def _whole(path: Path) -> list[Line]:
-    return [line for line in read(path) if line["error"] is None]
+def _settled(path: Path) -> list[Line]:
+    return [line for line in read(path) if is_settled(line)]
 
 
 def _on(device: str | None, lines: Iterable[Line]) -> list[Line]:
@@ -171,7 +171,8 @@ def _seconds(lines: Sequence[Line]) -> dict[str, float]:
     """Return the median over the runs of each row."""
     found: defaultdict[str, list[float]] = defaultdict(list)
     for line in lines:
-        found[group(line)].append(line["seconds"])
+        if line["error"] is None:
+            found[group(line)].append(line["seconds"])
     return {mine: statistics.median(seconds) for mine, seconds in found.items()}
 
 
@@ -190,7 +191,7 @@ def format_plan(planned: Sequence[Planned]) -> str:
             one.row.data,
             one.row.name,
             one.row.process or "none",
-            "all" if one.row.labels is None else str(one.row.labels),
+            one.row.labels_text,
             str(one.runs),
             str(one.missing),
             ("fails" if one.broken else "?") if math.isnan(one.seconds) else f"{_mark(one)}{one.seconds:.0f}",

@@ -92,8 +92,7 @@ def _is_known(one: Planned, known: Mapping[str, Line]) -> bool:
 
 
 def _sentence(row: Row, line: Line) -> str:
-    labels = "all" if row.labels is None else row.labels
-    what = f"{row.name} ({', '.join(filter(None, (row.data, row.process)))}, {labels} labels): "
+    what = f"{row.name} ({', '.join(filter(None, (row.data, row.process)))}, {row.labels_text} labels): "
     if line["error"] is not None:
         return f"{what}does not run, {line['error'].splitlines()[-1]}"
     return f"{what}about {spoken(line['seconds'])} a run"

@@ -82,12 +82,16 @@ def _built_from(row: Row, other: Row) -> bool:
 
 
 def missing(experiment: Experiment, found: Mapping[Row, TableRow], seeds: int) -> list[str]:
-    """Return a text for each row that has fewer seeds than it should have."""
-    counts = {row: found[row].n if row in found else 0 for row in experiment.rows}
+    """Return a text for each row that has fewer seeds than it should have, or chose among fewer trials."""
     varying = _varying(experiment.rows)
-    return [
-        f"{_name(row, varying)} ({count} of {seeds} seeds)" for row, count in counts.items() if count < seeds
-    ]
+    texts = []
+    for row in experiment.rows:
+        count, tried = (found[row].n, found[row].trials) if row in found else (0, 0)
+        if count < seeds:
+            texts.append(f"{_name(row, varying)} ({count} of {seeds} seeds)")
+        elif tried < len(row.trials):
+            texts.append(f"{_name(row, varying)} ({tried} of {len(row.trials)} trials)")
+    return texts
 
 
 def results_table(
@@ -267,9 +271,9 @@ def _heads(rows: Sequence[Row], varying: Sequence[str]) -> list[str]:
 
 
 def _setting(row: Row, what: str) -> str:
-    value = getattr(row, what)
-    text = ("none" if what == "process" else "all") if value is None else str(value)
-    return f"{text} ({row.teacher_labels})" if what == "labels" and row.teacher_labels else text
+    if what == "labels":
+        return row.labels_text + (f" ({row.teacher_labels})" if row.teacher_labels else "")
+    return "none" if (value := getattr(row, what)) is None else str(value)
 
 
 def _name(row: Row, varying: Sequence[str]) -> str:

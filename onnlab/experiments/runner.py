@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from onnlab.distill.parallel import agreed, is_first
-from onnlab.experiments.lines import Line, append, check_copies, read, score
+from onnlab.experiments.lines import Line, LineError, append, check_copies, copies, is_settled, read, score
 from onnlab.experiments.plan import made_elsewhere, plan, walk
 from onnlab.experiments.progress import Progress, spoken
 from onnlab.experiments.runs.execution import execute, failed
@@ -34,9 +34,10 @@ def run(
 
     Each run becomes a line of ``out/NAME.jsonl`` as soon as it is done. A run that fails does so too, with
     its traceback, and the others go on, even if it takes the process down that makes it; the next call tries
-    it again. Runs are recognised by the hash of their settings, so that what is there is not made again, and
-    a run that another experiment has made in that folder becomes a line here, too. Weights, and trainings
-    that were interrupted, are kept in ``out/weights``.
+    it again, unless the training diverged: it would do so again. Runs are recognised by the hash of their
+    settings, so that what is there is not made again, and a run that another experiment has made in that
+    folder becomes a line here, too. Weights, and trainings that were interrupted, are kept in
+    ``out/weights``.
 
     Parameters
     ----------
@@ -97,27 +98,30 @@ def run(
     (folder / "weights").mkdir(parents=True, exist_ok=True)
     path = folder / f"{experiment.name}.jsonl"
     alone = jobs == 1 and sys.stderr.isatty()
-    workspace = Workspace(folder / "weights", device, data_note, "one line" if alone else "lines")
     known = agreed({line["key"]: line for line in read(path)})
+    own = frozenset(copies(known.values()))
+    workspace = Workspace(folder / "weights", device, data_note, "one line" if alone else "lines", own)
     elsewhere = agreed(made_elsewhere(experiment, folder))
     mine: list[Run] = []
 
     def keep(one: Run, made_of: Line) -> Line:
         names = {"experiment": experiment.name, "scale": experiment.scale, "row": one.row.name}
         line = {**made_of, **names}
-        check_copies([*known.values(), line])
+        check_copies(copies([*known.values(), line]))
         if is_first():
             append(path, line)
         known[one.key] = line
         return line
 
     for runs in walk(experiment, seeds, known):
-        missing = [one for one in runs if known.get(one.key, {"error": ""})["error"] is not None]
+        missing = [one for one in runs if one.key not in known or not is_settled(known[one.key])]
         for one in missing:
             if one.key in elsewhere:
                 keep(one, elsewhere[one.key])
         missing = [one for one in missing if one.key not in elsewhere]
         for one, result in hand_out(partial(execute, workspace=workspace), missing, jobs):
+            if isinstance(result, LineError):
+                raise result
             made_of = failed(one, workspace, result) if isinstance(result, Exception) else result
             line = keep(one, agreed(made_of))
             if is_first():
@@ -132,8 +136,7 @@ def run(
 
 def _sentence(one: Run, line: Line) -> str:
     row = one.row
-    labels = "all" if row.labels is None else row.labels
-    what = f"{row.name} ({row.data}, {labels} labels, augment {row.augment}): "
+    what = f"{row.name} ({row.data}, {row.labels_text} labels, augment {row.augment}): "
     what += f"{one.trial}, seed {one.seed}: "
     if line["error"] is not None:
         return f"{what}failed, {line['error'].splitlines()[-1]}"

@@ -256,11 +256,16 @@ class Row:
         )
 
     @property
+    def labels_text(self) -> str:
+        """How many images it learns from: ``"6000"``, for example, or ``"all"``."""
+        return "all" if self.labels is None else str(self.labels)
+
+    @property
     def teacher_labels(self) -> str:
-        """How many images the teacher learnt from, such as ``"6000"`` or ``"all"``; empty if as many."""
+        """The same of its teacher; empty if as many."""
         if self.teacher is None or self.teacher.labels == self.labels:
             return ""
-        return "all" if self.teacher.labels is None else str(self.teacher.labels)
+        return self.teacher.labels_text
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from onnlab.data.sources import COPIES
 from onnlab.experiments.choice import chosen_trials, trial_runs
-from onnlab.experiments.lines import PIXELS, Line, check_copies, score
+from onnlab.experiments.lines import PIXELS, Line, check_copies, copies, is_settled, score
 from onnlab.experiments.settings import BEFORE, TUNED, VERSION, Experiment, Row, Trial, any_run, run_of
 
 
@@ -22,7 +22,7 @@ class TableRow:
     trial : Trial
         The one that did best on the validation split with seed 0.
     trials : int
-        How many there were to choose from.
+        How many there were to choose from, those that diverged among them.
     score : str
         What the numbers are: ``"accuracy"``, or ``"mIoU"`` where each pixel has a label.
     scores : tuple of (int, float)
@@ -84,15 +84,16 @@ def tables_of(experiment: Experiment, lines: Iterable[Line]) -> dict[Row, TableR
     LineError
         If lines about one data set are of different copies of it.
     """
-    known = {line["key"]: line for line in lines if line["error"] is None}
-    check_copies(known.values())
+    settled = {line["key"]: line for line in lines if is_settled(line)}
+    known = {key: line for key, line in settled.items() if line["error"] is None}
+    check_copies(copies(known.values()))
     seeds = sorted({line["seed"] for line in known.values()})
     chosen = chosen_trials(experiment, known)
     found = {}
     for row in experiment.rows:
         if row in chosen:
             repeated = [run_of(row, chosen[row], seed, chosen.__getitem__) for seed in seeds]
-            trials = sum(one.key in known for one in trial_runs(row, chosen))
+            trials = sum(one.key in settled for one in trial_runs(row, chosen))
             alike = [known[one.key] for one in repeated if one.key in known]
             found[row] = _table_row(chosen[row], trials, alike)
     return found

@@ -153,6 +153,7 @@ def test_more_nonlinearities_are_compared_with_none():
     assert pairs == {
         ("twin, labels", "linear, labels"),
         ("ReLU in pool, labels", "linear, labels"),
+        ("ReLU in pool, labels", "twin, labels"),  # declared: they differ by the pool
         ("linear, KD", "linear, labels"),
         ("ReLU in pool, KD", "ReLU in pool, labels"),
     }
@@ -171,10 +172,15 @@ def test_nothing_is_called_better_whose_interval_holds_zero(one, verdict):
     assert gain_cells(one)[2] == verdict
 
 
-def test_missing_seeds_are_named():
-    found = found_for(teacher=[0.9, 0.9], linear=[0.9])
+def test_missing_seeds_and_trials_are_named():
+    one_seed = found_for(teacher=[0.9], linear=[0.9], kd=[0.9])
+    two_seeds = found_for(teacher=[0.9, 0.9], linear=[0.9])
+    found = {row: replace(one, trials=2) for row, one in two_seeds.items()}
     assert missing(TINY, found, seeds=2) == ["linear (1 of 2 seeds)", "KD (0 of 2 seeds)"]
-    assert missing(TINY, found_for(teacher=[0.9], linear=[0.9], kd=[0.9]), seeds=1) == []
+    one = {row: replace(found, trials=2) for row, found in one_seed.items()}
+    assert missing(TINY, one, seeds=1) == []
+    one[LINEAR] = replace(one[LINEAR], trials=1)
+    assert missing(TINY, one, seeds=1) == ["linear (1 of 2 trials)"]
 
 
 def test_rows_of_one_data_set():

@@ -31,6 +31,7 @@ from onnlab.experiments import (
 )
 from onnlab.experiments.cluster import ClusterError, on_cluster
 from onnlab.experiments.lines import FIELDS
+from onnlab.experiments.report import missing
 from onnlab.experiments.runs import execution, training
 from onnlab.experiments.runs.training import Workspace
 from tests.clusters import two_workers
@@ -372,6 +373,32 @@ def test_results_of_another_copy_of_the_data_are_not_added_to(tmp_path: Path) ->
     ):
         run(TINY, tmp_path, seeds=1, report=lambda text: None)
     assert read(tmp_path / FILE) == [other]
+    assert not list((tmp_path / "weights").glob("*.safetensors"))  # it was told before the training
+
+
+def test_a_training_that_diverges_counts_as_a_trial_and_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    fit = training.fit
+
+    def diverges(*arguments, learning_rate, **settings):
+        if learning_rate == 4e-3:
+            raise FloatingPointError("the loss is nan\nat step 3")
+        return fit(*arguments, learning_rate=learning_rate, **settings)
+
+    monkeypatch.setattr(training, "fit", diverges)
+    experiment = replace(TINY, rows=(LINEAR,))
+    with few_images():
+        lines = run(experiment, tmp_path, seeds=2, report=lambda text: None)
+    assert [line["error"] is None for line in lines] == [True, False, True]
+    (found,) = tables_of(experiment, lines).values()
+    assert (found.trials, found.n) == (2, 2) and missing(experiment, {LINEAR: found}, 2) == []
+    monkeypatch.setattr(runner, "execute", lambda one, workspace: pytest.fail("made again"))
+    assert run(experiment, tmp_path, seeds=2, report=lambda text: None) == lines
+    assert [one.missing for one in plan(experiment, tmp_path, seeds=2)] == [0]
+    monkeypatch.setitem(EXPERIMENTS, "tiny", lambda scale: experiment)
+    asked = ["reproduce", "tiny", "--seeds", "2", "--out", str(tmp_path)]
+    assert cli.main(asked) == 0 and "0 of them to be made" in capsys.readouterr().err
 
 
 def _by_a_worker(one, workspace):

@@ -69,9 +69,8 @@ def label(experiment: Experiment) -> str:
 
 def title(row: Row, rows: list[Row]) -> str:
     """The name of a row, with what tells it from others of that name."""
-    labels = "all" if row.labels is None else row.labels
     marks = [row.process] if row.process and len({one.process for one in rows if one.process}) > 1 else []
-    marks += [f"{labels} labels"] if len({one.labels for one in rows}) > 1 else []
+    marks += [f"{row.labels_text} labels"] if len({one.labels for one in rows}) > 1 else []
     marks += [row.augment] if len({one.augment for one in rows}) > 1 and row.augment != "none" else []
     return ", ".join([row.name, *marks])
 

@@ -18,17 +18,23 @@ from onnlab.data.sources import SOURCES
 from onnlab.distill import History
 from onnlab.distill.parallel import meet, processes
 from onnlab.experiments.energy import Meter
-from onnlab.experiments.lines import Line
+from onnlab.experiments.lines import Copy, Line, LineError, check_copies
 from onnlab.experiments.runs.images import dataset
 from onnlab.experiments.runs.scoring import scores
-from onnlab.experiments.runs.training import Workspace, alone_with, end, trained, under_way_file, weights_file
+from onnlab.experiments.runs.training import Workspace, alone_with, end, is_made, trained, under_way_file
 from onnlab.experiments.settings import VERSION, Run
 
 
 def execute(run: Run, workspace: Workspace) -> Line:
     """Return what belongs into the line of a run, without the names of experiment, scale and row.
 
-    A run that fails is a result, too: its traceback becomes the ``error``. Only an interruption gets through.
+    A run that fails is a result, too: its traceback becomes the ``error``. Only an interruption gets through,
+    and what no run could mend.
+
+    Raises
+    ------
+    LineError
+        If the data are another copy than that of the lines at hand. Nothing is trained.
     """
     device = workspace.device
     try:
@@ -36,6 +42,8 @@ def execute(run: Run, workspace: Workspace) -> Line:
         workspace.folder.mkdir(parents=True, exist_ok=True)  # on another machine it may be missing
         torch.set_num_threads(1)  # the runs share the processor, and results depend on the number of threads
         return {**_head(run, workspace, device), **_results(run, workspace)}
+    except LineError:
+        raise
     except Exception as error:
         meet()  # raises, and ends all, where the others did not fail alike
         return {**_head(run, workspace, device), "error": traceback_of(error)}
@@ -93,12 +101,14 @@ def commit() -> str | None:
 
 def _results(run: Run, workspace: Workspace) -> dict[str, Any]:
     data, digest = dataset(run.row.data)
+    check_copies({*workspace.copies, Copy(run.row.data, digest, workspace.data_note or _note(data))})
     with alone_with(run, workspace):
         model, history, spent = _metered(run, workspace)
         found = scores(run, model, history, data, workspace.device)
         end(run, workspace)
     if not math.isfinite(found["validation_loss"]):
-        raise ValueError(f"validation_loss must be finite, got {found['validation_loss']}; it diverged")
+        loss = found["validation_loss"]
+        raise FloatingPointError(f"validation_loss must be finite, got {loss}; it diverged")
     return {
         **found,
         "epoch": 0 if history is None else history.kept,
@@ -111,9 +121,9 @@ def _results(run: Run, workspace: Workspace) -> dict[str, Any]:
 
 def _metered(run: Run, workspace: Workspace) -> tuple[nn.Module, History | None, dict[str, float | None]]:
     """Train the network of a run; return it with its history, and the seconds and joules that it took."""
-    before = [weights_file(other, workspace) for other in (run.teacher, run.student) if other is not None]
+    before = [is_made(other, workspace) for other in (run.teacher, run.student) if other is not None]
     # Each of several processes meters its own GPU or machine: none of them knows the whole.
-    alone = processes() == 1 and all(file.exists() for file in before)
+    alone = processes() == 1 and all(before)
     at_once_and_alone = alone and not under_way_file(run, workspace).exists()
     start = time.perf_counter()
     with Meter(workspace.device) as meter:

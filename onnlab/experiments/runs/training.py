@@ -1,6 +1,6 @@
 """The network of a run: built, trained or solved as its settings say, or read back from its file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,11 @@ from onnlab.distill import (
     load_checkpoint,
     save_checkpoint,
 )
-from onnlab.distill.checkpoint import remove_parts
+from onnlab.distill.checkpoint import read_checkpoint, remove_parts
 from onnlab.distill.parallel import agreed, is_first, meet
 from onnlab.experiments.devices import device
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
+from onnlab.experiments.lines import Copy
 from onnlab.experiments.parts import AUGMENTATIONS, KERNELS, NETWORKS
 from onnlab.experiments.runs.images import dataset, images_of, labels_pixels, shape_of
 from onnlab.experiments.settings import Row, Run
@@ -49,12 +50,15 @@ class Workspace:
     progress : str
         How standard error shows how far a training is: in ``"one line"`` that is written over, in ``"lines"``
         that name the run, or with ``""`` not at all.
+    copies : frozenset of Copy
+        Those that the lines at hand are about: a run with another one compares with none of them.
     """
 
     folder: Path
     device: str = "cpu"
     data_note: str | None = None
     progress: Literal["", "one line", "lines"] = ""
+    copies: frozenset[Copy] = frozenset()
 
 
 def build(row: Row, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -108,7 +112,7 @@ def trained(
         watch(learner, data)
         history = fit(learner, data, _objective(run, workspace), **settings)
         if is_first():
-            save_checkpoint(weights_file(run, workspace), model, dict(history.recipe))
+            write_weights(run, workspace, model, history.recipe)
             remove_parts(weights_file(run, workspace))
         meet()  # the others read that file
     else:
@@ -175,13 +179,27 @@ def _fixed_batches(row: Row) -> bool:
 def _recalled(run: Run, workspace: Workspace) -> nn.Module:
     """Return the network of a run that comes before: from its file, or trained now."""
     with alone_with(run, workspace):
-        if not agreed(weights_file(run, workspace).exists()):
+        if not agreed(is_made(run, workspace)):
             trained(run, workspace)
             end(run, workspace)
     # Read back even if just trained: the layout in memory, and so the rounding, is then always the same.
     model = fresh(run)
     load_checkpoint(weights_file(run, workspace), model)
     return model
+
+
+def write_weights(run: Run, workspace: Workspace, model: nn.Module, recipe: Mapping[str, Any]) -> None:
+    """Write the network of a run for those that are made of it, with the hash of its data."""
+    data_sha256 = dataset(run.row.data)[1]
+    save_checkpoint(weights_file(run, workspace), model, {**recipe, "data_sha256": data_sha256})
+
+
+def is_made(run: Run, workspace: Workspace) -> bool:
+    """Whether the folder holds the network of a run, trained on this copy of its data."""
+    file = weights_file(run, workspace)
+    if not file.exists():
+        return False
+    return bool(read_checkpoint(file)[0]["recipe"].get("data_sha256") == dataset(run.row.data)[1])
 
 
 @contextmanager

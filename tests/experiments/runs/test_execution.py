@@ -14,6 +14,7 @@ import onnlab
 from onnlab.data import load
 from onnlab.data.sources import SOURCES
 from onnlab.experiments import Run, Trial, check_line, energy
+from onnlab.experiments.lines import is_settled
 from onnlab.experiments.parts import TASKS
 from onnlab.experiments.runs import execution, training
 from onnlab.experiments.runs.execution import commit, execute
@@ -94,7 +95,7 @@ def test_a_package_in_the_folder_of_another_project_has_no_commit(
     assert re.fullmatch("[0-9a-f]{40}", commit.__wrapped__() or "")
 
 
-def test_a_training_that_diverged_is_a_failed_run(
+def test_a_training_that_diverged_is_a_failed_run_that_needs_no_other_try(
     tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def endless(*arguments: object) -> dict[str, float]:
@@ -103,7 +104,8 @@ def test_a_training_that_diverged_is_a_failed_run(
     monkeypatch.setattr(execution, "scores", endless)
     line = execute(first_run(LINEAR), Workspace(tmp_path))
     check_line({"experiment": "e", "scale": "full", "row": "linear", **line})
-    assert line["error"].endswith("ValueError: validation_loss must be finite, got inf; it diverged")
+    assert line["error"].endswith("FloatingPointError: validation_loss must be finite, got inf; it diverged")
+    assert is_settled(line)
 
 
 def test_an_interruption_while_it_is_scored_costs_no_training(

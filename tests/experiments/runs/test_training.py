@@ -18,7 +18,7 @@ from onnlab.experiments.parts import AUGMENTATIONS
 from onnlab.experiments.runs import training
 from onnlab.experiments.runs.execution import execute
 from onnlab.experiments.runs.images import dataset
-from onnlab.experiments.runs.training import Workspace, trained, under_way_file
+from onnlab.experiments.runs.training import Workspace, is_made, trained, under_way_file, weights_file
 from tests.experiments.helpers import (
     AGAIN,
     HYBRID,
@@ -168,6 +168,19 @@ def student_and_linear(folder: Path, rate: float) -> tuple[list[dict], list[str]
     with pytest.MonkeyPatch.context() as patch, few_images():
         patch.setattr(training, "fit", slow)
         return [execute(run, workspace) for run in (student, first_run(LINEAR))], trainings
+
+
+def test_a_teacher_of_another_copy_of_the_data_is_trained_anew(tmp_path: Path) -> None:
+    workspace, teacher = Workspace(tmp_path), first_run(TEACHER)
+    with few_images():
+        execute(teacher, workspace)
+        few = weights_file(teacher, workspace).read_bytes()
+        assert is_made(teacher, workspace)
+        execute(first_run(KD), workspace)
+        assert weights_file(teacher, workspace).read_bytes() == few
+    assert not is_made(teacher, workspace)
+    assert execute(first_run(KD), workspace)["error"] is None
+    assert weights_file(teacher, workspace).read_bytes() != few
 
 
 @pytest.mark.slow
