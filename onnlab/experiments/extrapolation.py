@@ -300,7 +300,7 @@ def _solved_parts(model: KernelClassifier, data: Dataset, clock: Clock, enough: 
         targets = one_hot(data.train.labels, model.classes)
         return seconds(lambda: kernel_ridge(gram, targets, cross, RIDGES))
 
-    chunks = [min(AT_ONCE, size - k) for size in (checked, len(data.test)) for k in range(0, size, AT_ONCE)]
+    chunks = [min(AT_ONCE, len(data.test) - k) for k in range(0, len(data.test), AT_ONCE)]
     return {
         "learning": compared(n) + compared(checked) + regression(),
         "scoring": math.fsum(map(compared, chunks)),

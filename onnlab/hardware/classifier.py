@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import cross_entropy, one_hot
 
 from onnlab.data import Dataset
+from onnlab.distill import Scores
 from onnlab.hardware.regression import best_ridge, solve_ridge
 
 
@@ -38,6 +39,8 @@ class KernelClassifier(nn.Module):
     Source: Xiang et al. (2025), arXiv:2508.08421, the last line of its table of random kernels.
     """
 
+    validation: Scores
+
     def __init__(
         self,
         classes: int,
@@ -51,7 +54,7 @@ class KernelClassifier(nn.Module):
     def learn(self, data: Dataset, ridges: Sequence[float]) -> float:
         """Take in the training images; choose by the validation images one of the ridges, and return it.
 
-        The test images are left alone.
+        Their scores are then in ``validation``. The test images are left alone.
         """
         self.known = self.maps(data.train.images)
         targets = one_hot(data.train.labels, self.classes)
@@ -60,6 +63,9 @@ class KernelClassifier(nn.Module):
         answers = torch.stack([solution(cross) for solution in solutions])
         best = best_ridge(answers, data.validation.labels)
         self.solution = solutions[best]
+        chosen, labels = answers[best].to(data.validation.images.dtype), data.validation.labels
+        right = (chosen.argmax(1) == labels).double().mean().item()
+        self.validation = Scores(right, cross_entropy(chosen, labels).item(), len(labels))
         return ridges[best]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot, pad, unfold
 from onnlab.networks.optical import CAMERAS
 from onnlab.optics._check import one_of, whole_number
 
-PAIRS = 2**17  # pairs of patches whose angles are held at a time: few enough for the cache of a processor
+TILE = 256  # patches a side whose angles are held at a time: few enough for the cache of a processor
 
 
 @dataclass(frozen=True)
@@ -270,20 +270,28 @@ def _moments(patches: Tensor) -> Tensor:
 
 def _mean_arc_cosine(left: Tensor, right: Tensor) -> Tensor:
     """Mean over all pairs of patches. Those without light add nothing, and cost nothing."""
-    (rows, row_of), (columns, column_of) = _lit(left), _lit(right)
-    lengths = columns.norm(dim=1)
-    sums = left.new_zeros(len(left), len(columns))
-    step = max(1, PAIRS // max(1, len(columns)))
-    for some, owner in zip(rows.split(step), row_of.split(step), strict=True):
-        scale = some.norm(dim=1)[:, None] * lengths
-        cosine = (some @ columns.T / scale).clamp(-1, 1)
-        angle = cosine.acos()
-        sums.index_add_(0, owner, scale * ((1 - cosine.square()).sqrt() + (math.pi - angle) * cosine))
-    both = left.new_zeros(len(right), len(left)).index_add_(0, column_of, sums.T)
-    return both.T / (2 * math.pi * left.shape[1] ** 2)
+    sums = left.new_zeros(len(left), len(right))
+    columns = list(_lit(right))
+    for rows, unit, lengths in _lit(left):
+        for others, other_unit, other_lengths in columns:
+            cosine = (unit @ other_unit.T).clamp(-1, 1)
+            bent = (1 - cosine.square()).sqrt() + (math.pi - cosine.acos()) * cosine
+            sums[rows, others] += lengths @ bent @ other_lengths.T
+    return sums / (2 * math.pi * left.shape[1] ** 2)
 
 
-def _lit(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """The patches that are not dark, ``(k, d)``, and the number of the image of each, ``(k,)``."""
+def _lit(patches: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield the patches that are not dark, some at a time.
+
+    First the images that they are of, then the patches as unit vectors ``(k, d)``, and a matrix
+    ``(images, k)`` that holds the length of each in the row of its image, so that it adds up what they weigh.
+    """
     lit = patches.any(-1)
-    return patches[lit], lit.nonzero()[:, 0]
+    bright, owner = patches[lit], lit.nonzero()[:, 0]
+    lengths = bright.norm(dim=1)
+    for some, length, of in zip(*(x.split(TILE) for x in (bright, lengths, owner)), strict=True):
+        if len(some):
+            images = slice(int(of[0]), int(of[-1]) + 1)
+            weights = some.new_zeros(images.stop - images.start, len(some))
+            weights[of - images.start, torch.arange(len(some))] = length
+            yield images, some / length[:, None], weights

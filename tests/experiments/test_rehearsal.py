@@ -155,7 +155,7 @@ def test_a_closed_form_is_extrapolated_by_maps_images_and_pairs(monkeypatch: pyt
             return 3 * m + 2 * (m + 40) + 0.5 * m * 40
 
         assert parts["learning"] == pytest.approx(price(40) + price(50))
-        assert parts["scoring"] == pytest.approx(2 * price(50))
+        assert parts["scoring"] == pytest.approx(price(50))
 
 
 def test_a_slow_row_has_to_do_with_one_batch(steps: Count) -> None:

@@ -10,6 +10,7 @@ from onnlab.data._digest import raw
 from onnlab.distill import History, evaluate, segmentation_scores
 from onnlab.experiments.runs.images import labels_pixels
 from onnlab.experiments.settings import Run
+from onnlab.hardware import KernelClassifier
 from onnlab.hardware.fabrication import Exposed
 from onnlab.networks import HybridClassifier, HybridSegmenter
 
@@ -22,8 +23,8 @@ def scores(
 ) -> dict[str, float]:
     """Return the scores of the network of a run, as its line holds them.
 
-    The validation scores of a training are those of the epoch that was kept. What is built, or solved, is
-    validated now.
+    The validation scores of a training are those of the epoch that was kept, and those of what is solved
+    come with its ridge. What is built is validated now.
     """
     pixels = labels_pixels(data)
     at_once = 16 if pixels else AT_ONCE  # logits of pixels are as large as images
@@ -37,6 +38,8 @@ def scores(
     if run.student is None and history is not None:
         kept = history.rows[history.kept - 1]
         loss, accuracy = kept.validation_loss, kept.validation_accuracy
+    elif isinstance(model, KernelClassifier):  # it has answered to them when it chose its ridge
+        loss, accuracy = model.validation.loss, model.validation.accuracy
     else:
         validated = evaluate(model, data.validation, batch_size=at_once)
         loss, accuracy = validated.loss, validated.accuracy
