@@ -213,8 +213,19 @@ def show_runs(options: argparse.Namespace) -> None:
     asked = [row for row in rows if options.row in (None, row.name)]
     if not asked:
         known = ", ".join(dict.fromkeys(f"{row.name!r} ({row.data})" for row in experiment.rows))
-        raise CommandError(f"ROW and --data must be those of a row of this table, which has {known}")
-    lines = read(options.out / f"{experiment.name}.jsonl")
+        got = " on ".join(repr(one) for one in (options.row, options.data) if one is not None)
+        others = " or ".join(f"--scale {scale}" for scale in SCALES if scale != options.scale)
+        raise CommandError(
+            f"ROW and --data must be those of a row of this table, got {got}; at the scale {options.scale} "
+            f"it has {known}. {others} has other rows"
+        )
+    path = options.out / f"{experiment.name}.jsonl"
+    if not path.is_file():
+        raise CommandError(
+            f"--out must be a folder with results of {experiment.name}, and there is no {path}; "
+            f"`onnlab reproduce {experiment.name} --scale {options.scale} --out {options.out}` makes them"
+        )
+    lines = read(path)
     print("\n\n".join(format_trace(experiment, row, lines) for row in asked))
 
 

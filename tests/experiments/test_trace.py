@@ -65,3 +65,12 @@ def test_a_row_that_is_not_there_is_one_line_on_standard_error(capsys) -> None:
     assert cli.main(["trace", "sclc", "magic", "--out", str(ROOT / "results")]) == 1
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and "'linear, KD' (mnist-mini)" in err
+    assert "got 'magic'; at the scale chapter" in err and "--scale book or --scale full has" in err
+
+
+def test_a_folder_without_results_is_told_with_the_command_that_makes_them(tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "nowhere", tmp_path / "file"):
+        assert cli.main(["trace", "sclc", "teacher", "--out", str(out)]) == 1
+        said = capsys.readouterr().err
+        assert f"no {out / 'sclc.jsonl'}; `onnlab reproduce sclc --scale chapter --out {out}` makes" in said
