@@ -192,10 +192,16 @@ def test_standing(javascript: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1.5", 1.5), (" 1,5 ", 1.5), ("−2", -2), ("2e-3", 0.002), ("", None), ("x", None), ("1 m", None)],
+    [
+        ("1.5", 1.5), (" 1,5 ", 1.5), ("0,125", 0.125), ("−2", -2), ("2e-3", 0.002), ("2e−3", 0.002),
+        ("1/4", 0.25), (" 3 / −4 ", -0.75), ("1/0", None), ("1/2/3", None), ("1/", None), ("/2", None),
+        ("10 000", 10_000), ("1 234 567,5", 1_234_567.5), ("10\u202f000", 10_000), ("1 5", None),
+        ("12,000", None), ("90.6 %", 90.6), ("90.6%", 90.6), ("%", None), ("", None), ("x", None),
+        ("1 m", None),
+    ],
 )  # fmt: skip
 def test_typed_numbers(javascript: Callable[..., Any], text: str, value: float | None) -> None:
-    assert javascript("quiz", "answer = m.typed(given);", text) == value  # JSON has null for NaN
+    assert javascript("quiz", 'answer = m.typed(given, "%");', text) == value  # JSON has null for NaN
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,10 @@ def test_numbers_as_people_read_them(javascript: JavaScript) -> None:
         [-0.00123, "m"],
         [12345, "m"],
         [1.024e-3, "m"],
+        [9.999e-7, "m"],
+        [9.994e-7, "m"],
+        [-0.9996, "m"],
     ]
-    expected = ["532 nm", "100 mm", "1 µm", "0 m", "−1.23 mm", "12.3 km", "1.02 mm"]
+    expected = ["532 nm", "100 mm", "1 µm", "0 m", "−1.23 mm", "12.3 km", "1.02 mm", "1 µm", "999 nm", "−1 m"]
     assert javascript("ui", lines, values) == expected
+    assert javascript("ui", "answer = m.number(given);", -1.234e-7) == "−1.23e−7"

@@ -84,7 +84,8 @@ export function flipped(image) {
 function render({ model, el }) {
   const bench = initial(model, DEFAULTS);
   const given = unpack(model.get("mask"));
-  const local = { preset: null, cut: 10, brush: "block", size: 4, phase: Math.PI, upright: false };
+  const start = { cut: 10, brush: "block", size: 4, phase: Math.PI, upright: false };
+  const local = { preset: null, ...start };
   let mask;
 
   const shared = share(model);
@@ -96,7 +97,13 @@ function render({ model, el }) {
       "move, the space bar paints.",
     reset() {
       object.reset();
-      controls.cut.set((local.cut = 10));
+      Object.assign(local, start);
+      controls.cut.set(start.cut);
+      controls.brush.set(start.brush);
+      controls.size.set(start.size);
+      controls.phase.set(start.phase / Math.PI);
+      controls.phase.show(false);
+      controls.upright.set(start.upright);
       use(given);
       publish();
     },
@@ -215,7 +222,7 @@ function render({ model, el }) {
       low: -1,
       high: 1,
       step: 0.05,
-      value: 1,
+      value: start.phase / Math.PI,
       text: (v) => `${number(v)} π`,
       change: (v) => (local.phase = v * Math.PI),
     }),

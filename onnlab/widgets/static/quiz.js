@@ -28,10 +28,18 @@ const inline = (text) =>
 
 // Answers ----------------------------------------------------------------------------------------------
 
-/** Read a number as people write it: "−1,5" is -1.5. What is no number gives NaN. */
-export function typed(text) {
-  const plain = text.trim().replace(/[−–]/g, "-").replace(",", ".");
-  return plain === "" ? NaN : Number(plain);
+/**
+ * Read a number as people write it: "−1,5", "1/3", "10 000", and "90.6 %" where the unit is "%".
+ *
+ * What is no number gives NaN, and so does "12,000", which is one number here and another one there.
+ */
+export function typed(text, unit = "") {
+  const given = text.trim().replace(/[−–]/g, "-");
+  const bare = unit && given.endsWith(unit) ? given.slice(0, -unit.length).trim() : given;
+  if (/^-?[1-9]\d{0,2},\d{3}$/.test(bare)) return NaN;
+  const plain = bare.replace(/(\d)\s(?=\d{3}(?!\d))/g, "$1").replace(",", ".");
+  const parts = plain.split("/").map((part) => (part.trim() === "" ? NaN : Number(part)));
+  return parts.length > 2 ? NaN : parts[0] / (parts[1] ?? 1);
 }
 
 const close = (a, b, tolerance) => Math.abs(a - b) <= tolerance * (1 + 1e-9);
@@ -301,9 +309,9 @@ function numberField({ unit }, changed) {
   const label = h("label", { for: id }, unit ? `Your answer, in ${unit}` : "Your answer, a number");
   return {
     nodes: [h("div", { class: "onn-number" }, label, input, unit && h("span", { "aria-hidden": "true" }, unit))],
-    missing: "Type a number first, such as 1.5 or 2e-3.",
+    missing: "Type a number first, such as 1.5, 1/3 or 2e-3; write 12000 without a comma.",
     read() {
-      const value = typed(input.value);
+      const value = typed(input.value, unit);
       return Number.isFinite(value) ? value : null;
     },
     set: (answer) => (input.value = number(answer, 6)),

@@ -87,14 +87,14 @@ export const unique = () => `onn-${Math.random().toString(36).slice(2)}`;
 
 /** Write a quantity with an SI prefix: quantity(5.32e-7, "m") is "532 nm". */
 export function quantity(value, unit, digits = 3) {
-  const power =
-    value === 0 ? 0 : Math.min(3, Math.max(-9, 3 * Math.floor(Math.log10(Math.abs(value) * 1.0001) / 3)));
+  const shown = Math.abs(Number(value.toPrecision(digits))); // 999.9 nm is written as 1 µm
+  const power = shown === 0 ? 0 : Math.min(3, Math.max(-9, 3 * Math.floor((Math.log10(shown) + 1e-9) / 3)));
   const prefix = { "-9": "n", "-6": "µ", "-3": "m", 0: "", 3: "k" }[power];
   return `${number(value / 10 ** power, digits)} ${prefix}${unit}`;
 }
 
 /** Write a number with so many significant digits and a true minus sign. */
-export const number = (value, digits = 3) => String(Number(value.toPrecision(digits))).replace("-", "−");
+export const number = (value, digits = 3) => String(Number(value.toPrecision(digits))).replaceAll("-", "−");
 
 // A notebook must not take the keys that move sliders and brushes for its own.
 function keepKeys(event) {
