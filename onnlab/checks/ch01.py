@@ -275,6 +275,10 @@ CROOKED: tuple[tuple[Walk, str], ...] = (
     (lambda u, grid, z: 0.9 * propagate(u, grid, z), "loses a fifth of the light"),
     (lambda u, grid, z: propagate(u, grid, 1.05 * z), "walks five per cent too far"),
     (lambda u, grid, z: propagate(u, grid, z).abs() + 0j, "forgets the phase"),
+    (
+        lambda u, grid, z: propagate(u, grid, z) * cmath.exp(-1j * grid.wavenumber * z),
+        "leaves out the phase of its way, *kz*",
+    ),
     (_half_a_bin_off, "takes frequencies that are half a bin off"),
     (_mirrored, "mirrors left and right"),
     (lambda u, grid, z: _mirrored(u, grid, z, axis=-2), "mirrors top and bottom"),

@@ -164,22 +164,33 @@ def knife(knife_edge: Callable[[Grid], Tensor]) -> None:
 
 @worth(2)
 def find(correlator: Callable[[Tensor, Grid], Tensor]) -> None:
-    """Hide random templates in a scene; the camera has to be brightest where they are, turned."""
-    for seed, (row, column) in enumerate(((40, 20), (21, 37), (30, 30))):
-        template = torch.rand(9, 9, generator=seeded(seed))
-        mask = tensor(correlator(template.clone(), BENCH), BENCH.shape).to(torch.complex64)
+    """Hide random templates, even and odd, in scenes; the camera is brightest where they are, turned."""
+    odd = BENCH.with_(shape=(61, 70))
+    for seed, (grid, (h, w), (row, column)) in enumerate(
+        (
+            (BENCH, (9, 9), (40, 20)),
+            (BENCH, (9, 9), (21, 37)),
+            (BENCH, (8, 6), (30, 30)),
+            (odd, (9, 9), (40, 20)),
+            (odd, (7, 10), (22, 41)),
+        )
+    ):
+        template = torch.rand(h, w, generator=seeded(seed))
+        mask = tensor(correlator(template.clone(), grid), grid.shape).to(torch.complex64)
         expect(
             mask.abs().max() < 1 + 1e-5,
             f"the mask has the modulus {mask.abs().max():.3g}: it amplifies",
             "divide by the largest modulus: glass is passive.",
         )
-        wanted = mask_for_kernel(template, BENCH, correlate=True).transmission
-        scene = torch.zeros(BENCH.shape, dtype=torch.complex64)
-        scene[row - 4 : row + 5, column - 4 : column + 5] = template
-        answer = FourF(BENCH, 0.1, ComplexMask(mask))(scene).abs()
-        brightest = divmod(int(answer.argmax()), BENCH.nx)
-        place = (64 - row, 64 - column)
-        got = f"a template at {(row, column)} answers at {brightest}, and not at {place}"
+        wanted = mask_for_kernel(template, grid, correlate=True).transmission
+        scene = torch.zeros(grid.shape, dtype=torch.complex64)
+        top, left = row - h // 2, column - w // 2
+        scene[top : top + h, left : left + w] = template
+        answer = FourF(grid, 0.1, ComplexMask(mask))(scene).abs()
+        brightest = divmod(int(answer.argmax()), grid.nx)
+        place = ((2 * (grid.ny // 2) - row) % grid.ny, (2 * (grid.nx // 2) - column) % grid.nx)
+        got = f"on a window of {grid.ny} x {grid.nx} a template of {h} x {w} at {(row, column)} answers at "
+        got += f"{brightest}, and not at {place}"
         expect(
             not alike(torch.fft.fftshift(mask), wanted, 1e-3),
             "the axis of the mask is in its corner",
@@ -190,7 +201,12 @@ def find(correlator: Callable[[Tensor, Grid], Tensor]) -> None:
             got,
             "this mask convolves. One conjugation makes it a correlation.",
         )
-        expect(brightest == place, got, "is the template's middle at the origin?")
+        expect(
+            brightest == place,
+            got,
+            "is sample n // 2 of the template at sample n // 2 of the window, and is each shift the right "
+            "way round? On odd windows the two shifts differ.",
+        )
         expect(
             alike(mask / mask.abs().max(), wanted, 1e-3),
             "the peak is there, and the mask is not the matched one",

@@ -62,7 +62,7 @@ def chip(
             ],
             rtol=1e-9,
         )
-    for room, side, count in ((1000, 300, 3), (1000, 100, 7), (870, 130, 2), (640, 80, 8)):
+    for room, side, count in ((1000, 300, 3), (1000, 100, 7), (870, 130, 2), (640, 80, 8), (1000, 200, 4)):
         widest = number(widest_gap(room, side, count), "the gap")
         case = f"{count} sites of {side} µm on {room} µm"
         expect(

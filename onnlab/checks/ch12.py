@@ -143,7 +143,7 @@ def few(undo: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]) -> None:
             alike(twice, M, 1e-4),
             f"{what} ridge and errors are weighed in another way: twice the images and twice the ridge "
             "must give the same M",
-            "equation (1) has the *sum* over the images.",
+            "the errors are added up over the images: a *sum*, not a mean.",
         )
         stronger, _ = answer(seen, aims, 1e6 * rho)
         expect(
@@ -157,7 +157,7 @@ def few(undo: Callable[[Tensor, Tensor, float], tuple[Tensor, Tensor]]) -> None:
         start = torch.autograd.grad(_penalised(zero, aims.mean(0), seen, aims, rho), zero)[0].norm()
         expect(
             bool(there < 1e-4 * start),
-            f"{what} a small step away from M makes the sum of equation (1) smaller",
+            f"{what} a small step away from M makes the penalised sum smaller",
             "set the gradient by M to zero, and solve; count rho once, and not its square.",
         )
 

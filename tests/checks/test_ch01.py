@@ -139,6 +139,17 @@ def round_trip(propagator):
     return bool((propagator(propagator(u, plane, 5e-3), plane, -5e-3) - u).abs().max() < 1e-6)
 
 
+def but_for_a_phase(propagator):
+    """Judge by the overlap, whose modulus no constant phase changes."""
+    plane, z = Grid((128, 160), (12e-6, 8e-6), 532e-9), 50e-3
+    start, truth = (
+        gaussian_beam(plane, 120e-6, d, dtype=torch.complex128).roll((6, -9), (0, 1)) for d in (0.0, z)
+    )
+    v = propagator(start, plane, z)
+    overlap = (v.conj() * truth).sum().abs() / (v.norm() * truth.norm())
+    return bool(overlap > 0.99999 and abs(v.norm() / truth.norm() - 1) < 1e-3)
+
+
 def power_only(propagator):
     plane = Grid((64, 64), 8e-6, 532e-9)
     u = gaussian_beam(plane, 60e-6, dtype=torch.complex128)
@@ -261,6 +272,7 @@ CASES = [
     wrong("ch01-judge", "two different pitches", beams(grid=((128, 160), 10e-6))),
     wrong("ch01-judge", "far enough", beams(z=2e-3, tolerance=1e-2)),
     wrong("ch01-judge", "far end", beams(seen=torch.abs)),
+    wrong("ch01-judge", "phase of its way", but_for_a_phase),
     wrong("ch01-judge", "far end", beams(tolerance=0.2)),
     right("ch01-twin", searcher()),
     right("ch01-twin", searcher(hybrid=True)),

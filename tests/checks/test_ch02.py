@@ -35,8 +35,9 @@ def of_changed_template(template, grid):
 
 def correlator(template, grid, conjugate=True, middle=True, passive=True, phase_only=False, shifted=True):
     h, w = template.shape
-    rows = (torch.arange(h) - (h // 2 if middle else 0)) % grid.ny
-    columns = (torch.arange(w) - (w // 2 if middle else 0)) % grid.nx
+    at = {True: lambda n: n // 2, False: lambda n: 0, "before": lambda n: (n - 1) // 2}[middle]
+    rows = (torch.arange(h) - at(h)) % grid.ny
+    columns = (torch.arange(w) - at(w)) % grid.nx
     field = torch.zeros(grid.shape)
     field[rows[:, None], columns] = template
     mask = fft2(field)
@@ -45,6 +46,16 @@ def correlator(template, grid, conjugate=True, middle=True, passive=True, phase_
     if phase_only:
         return mask / mask.abs()
     return mask / mask.abs().max() if passive else mask
+
+
+def shifted_the_wrong_way(template, grid):
+    """As the solution does, with the two shifts exchanged: alike on even windows alone."""
+    h, w = template.shape
+    field = torch.zeros(grid.shape)
+    top, left = grid.ny // 2 - h // 2, grid.nx // 2 - w // 2
+    field[top : top + h, left : left + w] = template
+    mask = ifftshift(fft2(fftshift(field))).conj()
+    return mask / mask.abs().max()
 
 
 def without(**setting):
@@ -117,7 +128,9 @@ CASES = [
     wrong("ch02-find", "matched one", of_changed_template),
     wrong("ch02-find", "One conjugation", without(conjugate=False)),
     wrong("ch02-find", "amplifies", without(passive=False)),
-    wrong("ch02-find", "template's middle", without(middle=False)),
+    wrong("ch02-find", "n // 2 of the template", without(middle=False)),
+    wrong("ch02-find", "n // 2 of the template", without(middle="before")),
+    wrong("ch02-find", "two shifts differ", shifted_the_wrong_way),
     wrong("ch02-find", "n // 2", without(shifted=False)),
     wrong("ch02-find", "modulus matters", without(phase_only=True)),
     right("ch02-few", learner()),

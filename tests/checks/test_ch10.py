@@ -295,6 +295,7 @@ CASES = [
     right("ch10-chip", pairs, shared_gap),
     right("ch10-chip", by_the_library, counted_down),
     right("ch10-chip", lambda *a: math.floor(pairs(*a)), lambda r, s, n: (r - s) / (n - 1) - s),
+    wrong("ch10-chip", "could be wider", pairs, lambda r, s, n: (r - n * s) // (n - 1)),
     wrong("ch10-chip", "these are sites", lambda *a: math.prod(rows_and_columns(*a)), shared_gap),
     wrong(
         "ch10-chip",
