@@ -270,6 +270,21 @@ def test_what_the_page_says_of_the_rows() -> None:
         places = [place("sclc", *spot, row) for row in ("twin, labels", "ReLU in pool, labels")]
         left = gain(*map(scores(places, results).__getitem__, places))
         assert left.clear == missing and 0 < left.mean < 0.005
+    places = [
+        place("sclc", "full", "cifar10", row)
+        for row in ("twin without BatchNorm, labels", "ReLU in pool, labels")
+    ]
+    left = gain(*map(scores(places, results).__getitem__, places))
+    assert 0.085 < left.low < left.high < 0.115
+    found = claim_scores(results, [claim("random-trained")])
+    behind = {
+        (pair.better.row.network.split()[-1], pair.better.row.data): outcome(pair, found)
+        for pair in claim("random-trained").pairs
+    }
+    assert all(
+        one is not None and (one.low > 0) == (camera == "rectified" or data == "mnist")
+        for (camera, data), one in behind.items()
+    )
     rows = (f"{name}, labels" for name in ("twin", "twin without BatchNorm", "linear"))
     places = [place("sclc", "full", "cifar10", row) for row in rows]
     whole, bare, linear = map(scores(places, results).__getitem__, places)

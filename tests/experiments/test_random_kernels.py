@@ -212,6 +212,8 @@ def test_what_the_appendix_says_of_them_on_all_of_mnist() -> None:
     found = tables_of(experiment, read(Path(__file__).parents[2] / "results/random-kernels.jsonl"))
     gains = {(row.name, other.name): one for row, other, one in comparisons(experiment, found)}
     eight, baseline = "rectified, 8 random", "linear, 8 trained, hidden layer"
+    random = next(row for row in experiment.rows if row.name == "linear, 8 random")
+    assert random.ends(found[random].trial) == ("learning_rate",)
     for row in ("linear, 64 random", "linear, 8 trained"):  # a third of a point without a bend
         one = gains[row, "linear, 8 random"]
         assert one.low > 0 and 0.25 < 100 * one.mean < 0.4

@@ -17,15 +17,23 @@ def sclc(scale: str) -> Experiment:
     """
     if scale == "chapter":
         small = _sclc_rows("mnist-mini", "LeNet", "SmallCNN-8", "shift", 8, RATES[1:], labels=2000)
-        return Experiment("sclc", scale, small)
+        return Experiment("sclc", scale, small, (_pools(small),))
     if scale == "book":
-        return Experiment("sclc", scale, _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10))
+        digits = _sclc_rows("mnist-mini", "LeNet", "SmallCNN-16", "shift", 10)
+        return Experiment("sclc", scale, digits, (_pools(digits),))
     mnist = _sclc_rows("mnist", "LeNet", "SmallCNN-16", "shift", 8)
     cifar = _sclc_rows("cifar10", "SmallCNN-16", "SmallCNN-32", "shift+flip", 8, (6e-4, 2e-3, 6e-3, 1.8e-2))
     teacher, twin, linear, *others = cifar
     bare = replace(twin, name="twin without BatchNorm, labels", network=f"{twin.network} without BatchNorm")
     rows = (*mnist, teacher, twin, bare, linear, *others)
-    return Experiment("sclc", scale, rows, ((twin, bare), (bare, linear)))
+    pairs = (_pools(mnist), (twin, bare), (bare, linear), _pools((bare, *others)))
+    return Experiment("sclc", scale, rows, pairs)
+
+
+def _pools(rows: tuple[Row, ...]) -> tuple[Row, Row]:
+    """Return the rectified counterpart and its twin: both have their ReLUs, and differ by the pool."""
+    twin = next(row for row in rows if row.name.startswith("twin"))
+    return next(row for row in rows if row.name == "ReLU in pool, labels"), twin
 
 
 def _sclc_rows(
