@@ -15,7 +15,7 @@ class Constants:
     Parameters
     ----------
     mac : float
-        Energy of a multiply-accumulate with its share of memory: 30.85 pJ. Source: the energies, MACs and
+        Energy of a multiply-accumulate, with all that goes with it: 30.85 pJ. Source: the energies, MACs and
         capture of the three systems in Xiang et al. (2025), arXiv:2508.08421, allow 30.82 to 30.94 pJ.
         The arithmetic alone takes far less, 4.6 pJ at 32 bits and 45 nm: Horowitz (2014),
         DOI 10.1109/ISSCC.2014.6757323.
