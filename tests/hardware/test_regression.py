@@ -71,6 +71,15 @@ def test_dark_patches_add_nothing() -> None:
     torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-7)
 
 
+def test_more_patches_than_are_compared_at_a_time() -> None:
+    """By relu(a) - relu(-a) = a, where some images are dark, and others in part."""
+    x, x2 = random(90, 1, 4, 4), random(140, 1, 4, 4, seed=1)
+    x[30:50], x[60:, :, :2], x2[::3, :, :, 1:] = 0, 0, 0
+    both = 2 * (wide_camera(x, x2, 1, 2, "rectified") - wide_camera(-x, x2, 1, 2, "rectified"))
+    torch.testing.assert_close(both, wide_camera(x, x2, 1, 2, "linear"))
+    assert wide_camera(x, torch.zeros(3, 1, 4, 4), 3, 2, "rectified").abs().max() == 0
+
+
 def test_a_kernel_of_nothing_predicts_the_mean() -> None:
     y = random(4, 2)
     found = kernel_ridge(torch.ones(4, 4), y, torch.ones(3, 4), (0.1,))
