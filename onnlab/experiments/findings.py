@@ -104,7 +104,8 @@ def claim_text(one: Claim, found: Mapping[Place, TableRow]) -> str:
     beside = [(pair.better.row.name, pair.worse.row.name) for pair in one.beside]
     told += [f"Beside each of them, {_against(beside)}, to the same bound."] if beside else []
     lines = [_reported_cells(first, second) for first, second in one.reported]
-    names = {pair: f", *{pair.better.row.name}*" if one.beside else "" for pair in one.shown}
+    alike = Counter(map(str, one.shown))
+    names = {pair: f", *{pair.better.row.name}*" if alike[str(pair)] > 1 else "" for pair in one.shown}
     lines += [_pair_cells(pair, names[pair], found) for pair in names if outcome(pair, found) is not None]
     waiting = [f"{pair}{name}" for pair, name in names.items() if outcome(pair, found) is None]
     head = ["", "Row (%)", "Against (%)", "Gain in points (95 % interval)", "Seeds", "Verdict"]

@@ -1,6 +1,5 @@
 """``{beside}``, ``{claim}``, ``{verdicts}``, ``{luck}``, ``{energy}``, ``{speed}``, ``{hours}``."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from onnlab.experiments.findings import (
 )
 from onnlab.experiments.speed_lines import SPEEDS, read_speeds, speed_tables
 from onnlab.networks._text import markdown_table
-from onnlab_book.results import LINES
+from onnlab_book.results import LINES, kept_together
 
 
 def claimed(name: str, folder: Path) -> str:
@@ -52,15 +51,6 @@ TEXTS: dict[str, Callable[[str, Path], str]] = {
     "energy": lambda scale, _: costs(scale) if scale else paper_energies(),
 }
 """Markdown for each directive, of its argument and the folder of the results."""
-
-
-def kept_together(text: str) -> str:
-    """Return Markdown whose tables break no line inside an interval, or between a number and its spread."""
-
-    def unbroken(found: re.Match[str]) -> str:
-        return re.sub("(?<!,) ", "\N{NO-BREAK SPACE}", found.group())
-
-    return re.sub(r"^\|.*", lambda line: re.sub(r"\([^()]*\)| ± ", unbroken, line.group()), text, flags=re.M)
 
 
 def setup(app: Sphinx) -> None:

@@ -1,5 +1,6 @@
 """``{results}``: tables and a figure of one experiment, from the lines in ``results/``."""
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -98,6 +99,16 @@ def dot_plot(found: dict[Row, TableRow]) -> Figure:
     return fig
 
 
+def kept_together(text: str) -> str:
+    """Return Markdown whose tables break no line inside an interval, or between a number and its spread."""
+
+    def unbroken(found: re.Match[str]) -> str:
+        return re.sub("(?<!,) ", "\N{NO-BREAK SPACE}", found.group())
+
+    pieces = r"\([^()]*\d[^()]*\)| ± |\S+ to \S+|of \d+"
+    return re.sub(r"^\|.*", lambda line: re.sub(pieces, unbroken, line.group()), text, flags=re.M)
+
+
 class Results(SphinxDirective):
     """Show one experiment at one scale, on one data set."""
 
@@ -119,7 +130,7 @@ class Results(SphinxDirective):
             file = Path(self.env.srcdir) / picture.removeprefix("/")
             file.parent.mkdir(parents=True, exist_ok=True)
             dot_plot(found).savefig(file, dpi=192)
-        text = markdown(experiment, found, self.options["seeds"], picture)
+        text = kept_together(markdown(experiment, found, self.options["seeds"], picture))
         shown = nodes.container(classes=["onnlab-results"])
         self.state.nested_parse(StringList(text.splitlines(), source=str(path)), 0, shown)
         return [shown]
