@@ -293,5 +293,5 @@ def _lit(patches: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         if len(some):
             images = slice(int(of[0]), int(of[-1]) + 1)
             weights = some.new_zeros(images.stop - images.start, len(some))
-            weights[of - images.start, torch.arange(len(some))] = length
+            weights[of - images.start, torch.arange(len(some), device=of.device)] = length
             yield images, some / length[:, None], weights
