@@ -105,7 +105,8 @@ def claim_text(one: Claim, found: Mapping[Place, TableRow]) -> str:
     told += [f"Beside each of them, {_against(beside)}, to the same bound."] if beside else []
     lines = [_reported_cells(first, second) for first, second in one.reported]
     alike = Counter(map(str, one.shown))
-    names = {pair: f", *{pair.better.row.name}*" if alike[str(pair)] > 1 else "" for pair in one.shown}
+    twice = [pair for pair in one.shown if one.beside or alike[str(pair)] > 1]  # the name tells them apart
+    names = {pair: f", *{pair.better.row.name}*" if pair in twice else "" for pair in one.shown}
     lines += [_pair_cells(pair, names[pair], found) for pair in names if outcome(pair, found) is not None]
     waiting = [f"{pair}{name}" for pair, name in names.items() if outcome(pair, found) is None]
     head = ["", "Row (%)", "Against (%)", "Gain in points (95 % interval)", "Seeds", "Verdict"]
