@@ -239,6 +239,12 @@ def test_what_the_page_says_of_the_rows() -> None:
         weighed[*trial, 1.0]["validation_accuracy"] > weighed[*trial, 5.0]["validation_accuracy"]
         for *trial, _ in weighed
     )
+    limit = claim("random-limit")
+    found = claim_scores(results, [limit])
+    seen = [outcome(pair, found) for pair in limit.pairs]
+    assert len(seen) == 3 and all(one is not None and not one.clear and abs(one.mean) < 0.005 for one in seen)
+    mnist, photographs = (first.score - second.score for first, second in limit.reported)
+    assert photographs > 10 > 1 > mnist
     student = claim("linear-student")
     _, mnist, photographs = student.pairs
     found = claim_scores(results, [student])

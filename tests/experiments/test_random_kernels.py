@@ -245,4 +245,4 @@ def test_what_the_appendix_says_of_them_on_all_of_cifar10() -> None:
     assert 100 * rows["rectified, 64 random"].mean > reported("table 5", RANDOM_OBJECTS, "1000 kernels").score
     assert gains["rectified, 64 random, regression", "rectified, 8 random, regression"].low > 0
     beyond = [one for (_, fewer), one in gains.items() if " 64 " in fewer or " 1000 " in fewer]
-    assert len(beyond) >= 5 and not any(one.clear for one in beyond)
+    assert len(beyond) == 6 and not any(one.clear for one in beyond)
