@@ -112,10 +112,19 @@ def load_checkpoint(path: str | os.PathLike[str], model: nn.Module) -> dict[str,
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return what a file of :func:`save_checkpoint` says of itself, and its tensors by name."""
+    about = read_about(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    if _digest(tensors) != about["sha256"]:
+        raise ValueError(f"{path} is damaged: its weights do not have their SHA-256; fetch or make it again")
+    return about, tensors
+
+
+def read_about(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a file of :func:`save_checkpoint` says of itself; its tensors are left alone."""
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["onnlab"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            about: dict[str, Any] = json.loads((file.metadata() or {})["onnlab"])
     except KeyError as error:
         raise ValueError(
             f"{path} must be a file of save_checkpoint, got safetensors without its recipe; "
@@ -123,9 +132,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[
         ) from error
     except SafetensorError as error:
         raise ValueError(f"{path} must be a safetensors file ({error}); fetch or make it again") from error
-    if _digest(tensors) != about["sha256"]:
-        raise ValueError(f"{path} is damaged: its weights do not have their SHA-256; fetch or make it again")
-    return about, tensors
+    return about
 
 
 def write_state(path: Path, recipe: Mapping[str, Any], state: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from onnlab.distill import load_checkpoint, save_checkpoint
-from onnlab.distill.checkpoint import read_checkpoint
+from onnlab.distill.checkpoint import read_about
 from onnlab.networks import (
     FourFConvolution,
     HybridClassifier,
@@ -83,7 +83,7 @@ def load_student(path: str | os.PathLike[str]) -> tuple[HybridClassifier | Hybri
     ValueError
         If the file is damaged, or was not written by :func:`export_student`.
     """
-    recipe = read_checkpoint(path)[0]["recipe"]
+    recipe = read_about(path)["recipe"]
     if "student" not in recipe:
         raise ValueError(
             f"{path} must be a file of export_student, got one without an architecture; build the network "

@@ -22,7 +22,7 @@ from onnlab.distill import (
     load_checkpoint,
     save_checkpoint,
 )
-from onnlab.distill.checkpoint import read_checkpoint, remove_parts
+from onnlab.distill.checkpoint import read_about, remove_parts
 from onnlab.distill.parallel import agreed, is_first, meet
 from onnlab.experiments.devices import device
 from onnlab.experiments.frozen import is_frozen, seen_by_back_end
@@ -199,7 +199,7 @@ def is_made(run: Run, workspace: Workspace) -> bool:
     file = weights_file(run, workspace)
     if not file.exists():
         return False
-    return bool(read_checkpoint(file)[0]["recipe"].get("data_sha256") == dataset(run.row.data)[1])
+    return bool(read_about(file)["recipe"].get("data_sha256") == dataset(run.row.data)[1])
 
 
 @contextmanager
