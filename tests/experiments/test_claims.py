@@ -25,7 +25,7 @@ from onnlab.experiments import (
 )
 from onnlab.experiments.findings import claim_scores, claim_text, figure_of, luck, verdicts_table
 from onnlab.experiments.papers import DIGITS, MNIST, OBJECTS, PART
-from onnlab.experiments.tables import gain
+from onnlab.experiments.tables import gain, paired
 from tests.experiments.helpers import KD, LINEAR, TEACHER, TINY, lines_of
 
 ROOT = Path(__file__).parents[2]
@@ -227,6 +227,9 @@ def test_what_the_page_says_of_the_rows() -> None:
     lost, reports = outcome(small, found), [a.score - b.score for a, b in claim("kernels").reported]
     assert lost is not None and -0.03 < lost.low < lost.high < 0 and -0.02 < lost.mean < -0.015
     assert max(reports) == reports[1]  # that of photographs
+    assert all(one < other for one, other in zip(*(
+        [accuracy for _, accuracy in row.scores] for row in paired(found[small.better], found[small.worse])
+    ), strict=True))  # fmt: skip
     found = claim_scores(results, [claim("kernels-answers")])
     other = next(pair for pair in claim("kernels-answers").pairs if "small" in pair.better.row.name)
     lost = outcome(other, found)
